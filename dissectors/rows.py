@@ -1,0 +1,190 @@
+"""The vocabulary a protocol is written in: members, layouts, messages, channels.
+
+Nothing here knows a protocol. ``vhost_user.py`` and its neighbours are tables made of these rows, and framing, decoder,
+encoder, help texts and the dissectors for other programs are derived from them. All are named tuples: cheap to import
+(the relay reads them at start), immutable, and seen by editors and type checkers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+#: An end of a session. The front-end (vfio-user: the client) is 0, the back-end (server) is 1.
+FRONT_END = 0
+BACK_END = 1
+
+IntType = Literal["u8", "u16", "u32", "u64", "i32", "i64"]
+
+
+class Names(NamedTuple):
+    """What the values of an integer are called."""
+
+    kind: Literal["bits", "values"]
+    #: bit number or value -> name, without the common prefix
+    names: Mapping[int, str]
+
+
+class Gate(NamedTuple):
+    """A feature bit that must have been agreed on."""
+
+    word: Literal["virtio", "protocol"]
+    bit: int
+    name: str
+
+
+class Field(NamedTuple):
+    """One integer."""
+
+    name: str
+    type: IntType
+    text: str = ""
+    names: Names | None = None
+    #: how text output writes it: "" decimal, "hex", "size" (bytes, with a unit)
+    show: str = ""
+
+
+class Part(NamedTuple):
+    """Some bits of a word; one bit wide and ``flag``: shown as true or false."""
+
+    name: str
+    low: int
+    width: int
+    text: str = ""
+    flag: bool = False
+
+
+class Word(NamedTuple):
+    """An integer whose bits are members of their own. Bits that no part covers appear as ``reserved`` when set."""
+
+    type: IntType
+    parts: tuple[Part, ...]
+    text: str = ""
+
+
+class Bytes(NamedTuple):
+    """Octets; ``size`` is a number, the name of an earlier member that holds it, or None for all that is left."""
+
+    name: str
+    size: int | str | None
+    text: str = ""
+    #: "" hex, "uuid", "mac", "text" (NUL-padded), "secret" (never written out by people's views)
+    show: str = ""
+
+
+class Padding(NamedTuple):
+    """Octets without a meaning; they appear in a decoded message only when they are not zero."""
+
+    size: int
+    name: str = "padding"
+
+
+class Array(NamedTuple):
+    """Repetitions of a layout or of an integer; ``count`` as in ``Bytes.size``."""
+
+    name: str
+    of: Layout | IntType
+    count: int | str | None
+    text: str = ""
+
+
+Member = Field | Word | Bytes | Padding | Array
+
+
+class Layout(NamedTuple):
+    """A structure on the wire: its members in order, without holes (padding is a member)."""
+
+    name: str
+    members: tuple[Member, ...]
+    source: str
+    text: str = ""
+    #: chosen only when these have been agreed on (Xen regions, packed ring bases)
+    needs: tuple[Gate, ...] = ()
+
+
+class Fds(NamedTuple):
+    """Descriptors that a message carries.
+
+    ``role`` says what they are for: memory, kick, call, err, log, log-event, inflight, socket, userfault, object,
+    device-state, notifier. With ``count`` (a member's name) there is one for each; with ``unless`` (a flag's name) none
+    when it is set. ``channel`` names the nested channel that a socket becomes. ``release`` names the messages after
+    which whoever kept a copy has no further use for it.
+    """
+
+    role: str
+    least: int
+    most: int
+    count: str = ""
+    unless: str = ""
+    channel: str = ""
+    release: tuple[str, ...] = ()
+    #: passing them needs this feature (SET_LOG_BASE: LOG_SHMFD)
+    needs: Gate | None = None
+
+
+NO_FDS = Fds("", 0, 0)
+
+
+class Message(NamedTuple):
+    """One message: the only place that knows its number, sender, members, descriptors, answer and source.
+
+    ``request`` and ``reply`` are alternatives: the first layout whose features are agreed on and whose size fits is
+    the one; ``()`` is an empty payload. ``reply`` None: no body of its own, only an acknowledgement where the
+    protocol has one.
+    """
+
+    name: str
+    id: int
+    sender: int
+    request: tuple[Layout, ...]
+    reply: tuple[Layout, ...] | None
+    source: str
+    text: str
+    needs: tuple[Gate, ...] = ()
+    #: "reply" always; "ack" when the sender asks for one; "never"; "special" as ``notes`` says
+    answer: Literal["reply", "ack", "never", "special"] = "ack"
+    request_fds: Fds = NO_FDS
+    reply_fds: Fds = NO_FDS
+    #: the line of the list, with the members' names in braces: "ring {index}, {num} entries"
+    info: str = ""
+    reply_info: str = ""
+    older: tuple[str, ...] = ()
+    notes: str = ""
+
+
+class Header(NamedTuple):
+    """How messages of a channel are told apart; offsets and sizes in bytes, native byte order."""
+
+    layout: Layout
+    length: int
+    id_at: int
+    id_type: IntType
+    size_at: int
+    #: the size member counts the header as well (vfio-user)
+    counts_header: bool
+    flags_at: int
+    #: the flag bits that make a message a reply, and the value they then have
+    reply_mask: int
+    reply_value: int
+    need_reply_mask: int
+
+
+class Channel(NamedTuple):
+    """One kind of socket of a session."""
+
+    name: Literal["main", "backend", "gpu", "second"]
+    header: Header
+    #: the longest message that is taken for one, in bytes with its header; beyond it framing is given up
+    limit: int
+    #: (who sends the request, id) -> row
+    messages: Mapping[tuple[int, int], Message]
+
+
+class Protocol(NamedTuple):
+    name: str
+    #: names of end 0 and end 1
+    ends: tuple[str, str]
+    channels: Mapping[str, Channel]
+    #: the protocol's own feature bits, and where negotiated
+    features: Names | None
+    source: str

@@ -1,0 +1,100 @@
+"""What a capture holds: the record between an exported PDU's tags and a message's own octets.
+
+The layout is described for other programs in ``docs/capture-format.md``. It is little-endian whatever the machine, so
+that a file can be read elsewhere; the byte order of the message itself is a member.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import NamedTuple
+
+MAGIC = b"vspy"
+VERSION = 1
+
+#: kinds of record; a reader skips those it does not know
+MESSAGE, RAW, EVENT, SAMPLE, NOTE = 1, 2, 3, 4, 5
+
+#: protocols; 0 is not known (yet)
+PROTOCOLS = ("", "vhost-user", "vhost-user-gpu", "vfio-user")
+#: channel kinds; 0 belongs to no channel (events of the whole capture)
+CHANNELS = ("", "main", "backend", "gpu", "second")
+
+#: who sent it: front-end or client, back-end or server, or vhostspy itself (events)
+FROM_FRONT_END, FROM_BACK_END, FROM_SPY = 0, 1, 2
+
+# flags
+CHANGED = 1 << 0        # went on like this, changed by a policy; the record before it holds what came
+ORIGINAL = 1 << 1       # came like this, did not go on like this
+INJECTED = 1 << 2       # nobody sent it but a policy
+DROPPED = 1 << 3        # came, did not go on
+SNAPPED = 1 << 4        # the octets were cut to the snap length
+LATE_FDS = 1 << 5       # descriptors came behind the first octet (``fds_at`` says where)
+UNSURE_FDS = 1 << 6     # several messages came with these descriptors in one read; given to the last (wire rules)
+INCOMPLETE = 1 << 7     # the stream ended, or stood still, in the middle of it
+
+#: magic, version, record kind, header length (to the message's first octet), protocol, byte order (0 little, 1 big),
+#: channel kind, sender, flags, session, previous session of the same sockets, channel number, reads it came in,
+#: number, wall clock ns and monotonic ns of its first octet, ns to its last octet, its whole length, this part's offset
+#: in it, offset at which descriptors came, descriptor count, size of a descriptor entry
+HEADER = Struct("<4sBBHBBBBIIIIIQQQQQQIHH")
+
+#: role, kind, access, what is known, seals, device, inode, size, eventfd-id, name (UTF-8, NUL-padded; if longer its end)
+DESCRIPTOR = Struct("<BBBBIQQQQ88s")
+
+#: what a descriptor is for
+ROLES = (
+    "", "memory", "kick", "call", "err", "log", "log-event", "inflight", "socket", "userfault", "object",
+    "device-state", "notifier", "dma", "irq", "region",
+)
+#: what a descriptor is
+KINDS = ("", "memfd", "eventfd", "socket", "pipe", "userfaultfd", "file", "dma-buf", "device", "directory", "other")
+ACCESS = ("", "r", "w", "rw")
+# what is known
+HAS_SIZE, HAS_SEALS, HAS_EVENTFD_ID, NAME_CUT = 1, 2, 4, 8
+
+#: the longest record Wireshark takes: tags, header and octets together
+MAX_PACKET = 262_144
+
+
+class Descriptor(NamedTuple):
+    """The kernel's facts about a descriptor that went by; None: does not apply, or could not be found out."""
+
+    role: str = ""
+    kind: str = ""
+    access: str = ""
+    device: int = 0
+    inode: int = 0
+    #: of files, in bytes
+    size: int | None = None
+    #: F_SEAL_* bits of a memfd
+    seals: int | None = None
+    eventfd_id: int | None = None
+    name: str = ""
+
+
+class Record(NamedTuple):
+    """One entry of a capture as the reader gives it: the parts of a long message are joined.
+
+    Times are nanoseconds; ``data`` is the message's octets (events: JSON text in UTF-8). ``length`` is how long the
+    message was; ``data`` is shorter when the capture kept only a part.
+    """
+
+    kind: int
+    number: int
+    time_ns: int
+    monotonic_ns: int
+    span_ns: int
+    session: int
+    previous: int
+    protocol: str
+    channel: str
+    channel_no: int
+    sender: int
+    flags: int
+    reads: int
+    byte_order: str
+    length: int
+    data: bytes
+    fds_at: int = 0
+    fds: tuple[Descriptor, ...] = ()
