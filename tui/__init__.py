@@ -1,0 +1,1 @@
+"""The Textual application: a session on the screen, live or from its capture."""

@@ -1,0 +1,87 @@
+"""argparse as vhostspy speaks it: one sentence for a mistake, with the nearest right word; values that commands share.
+
+The command line imports this when it reads a command's options; a command imports it inside ``add_arguments``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any, NoReturn
+
+from vhostspy.dissectors.rows import BACK_END, FRONT_END
+
+#: what the ends are called: vhost-user's names, and vfio-user's
+ENDS = {"front-end": FRONT_END, "back-end": BACK_END, "client": FRONT_END, "server": BACK_END}
+
+
+def nearest(word: str, right: Iterable[str]) -> str:
+    """`` (did you mean …?)`` with the word most like ``word``; empty where none is near."""
+    from difflib import get_close_matches
+
+    known = {candidate.lower(): candidate for candidate in right}
+    found = get_close_matches(word.lower(), known, 1, 0.55)
+    return f" (did you mean {known[found[0]]}?)" if found else ""
+
+
+def one_of(*values: str) -> Callable[[str], str]:
+    """An argument's type: one of ``values``, and a sentence with the nearest of them for anything else."""
+
+    def read(text: str) -> str:
+        if text not in values:
+            raise argparse.ArgumentTypeError(_not_one_of(text, values))
+        return text
+
+    return read
+
+
+def end(text: str) -> int:
+    """An argument's type: one end of a session, as a number. ``client`` and ``server`` are understood as well."""
+    try:
+        return ENDS[text]
+    except KeyError:
+        raise argparse.ArgumentTypeError(_not_one_of(text, tuple(ENDS))) from None
+
+
+def _not_one_of(text: str, values: Sequence[str]) -> str:
+    return f"{text!r} is none of {', '.join(values)}{nearest(text, values)}"
+
+
+class Parser(argparse.ArgumentParser):
+    """No abbreviations (a script that uses one breaks when the next option comes), paragraphs kept, errors of one line.
+
+    ``commands``: words that are no argument but a command put in the wrong place.
+    """
+
+    def __init__(self, *, commands: Collection[str] = (), **settings: Any) -> None:
+        settings.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(allow_abbrev=False, **settings)
+        self._commands = commands
+
+    # argparse's own signature is an overload over the kinds of namespace; nobody here passes one
+    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        words = list(sys.argv[1:] if args is None else args)
+        # a mistyped option comes before the option that is missing because of it
+        for word in words[: words.index("--")] if "--" in words else words:
+            name = word.split("=")[0]
+            if name.startswith("--") and name not in self._option_string_actions:
+                self.error(f"there is no option {name}{nearest(name, self._option_string_actions)}")
+        options, unread = self.parse_known_args(words, namespace)
+        if not unread:
+            return options
+        word = unread[0]
+        if word.startswith("-"):
+            self.error(f"there is no option {word}")
+        if word in self._commands:
+            self.error(f"{word} is a command, and a command comes first: vhostspy {word} …")
+        self.error(f"{word!r} is a word too many")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            choices = tuple(str(choice) for choice in action.choices)
+            raise argparse.ArgumentError(action, _not_one_of(str(value), choices))
+
+    def error(self, message: str) -> NoReturn:
+        sentence = message.removeprefix("argument ").replace("the following arguments are required:", "missing:")
+        self.exit(2, f"{self.prog}: {sentence}; {self.prog} --help tells more\n")

@@ -1,0 +1,154 @@
+"""The command line: which command was meant, and what its outcome means to the shell.
+
+Each command is a module of ``vhostspy.commands`` with ``add_arguments(parser)`` and ``run(arguments) -> exit status``,
+imported only when it is called: the relay is started by scripts that wait for its socket, and what it does not need
+(even argparse, for ``--version``) is not loaded.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vhostspy.arguments import Parser
+
+#: every command there is, with its line in the help; the relay is what options without a command mean
+COMMANDS = {
+    "relay": "stand between two peers, show and keep what passes (what options alone mean)",
+    "show": "the same lines from a capture",
+    "demo": "an embedded front-end and back-end, through the proxy",
+}
+
+RELAY_HELP = """\
+Stands between a vhost-user front-end and its back-end, passes everything on unchanged, and shows each message by name
+with its members, descriptors and reply. Wireshark opens what --write keeps.
+"""
+
+RELAY_MORE = """\
+commands:
+{commands}
+  vhostspy COMMAND --help tells more about each.
+
+examples:
+  vhostspy --listen a.sock --connect b.sock
+        the back-end listens on b.sock; give a.sock to the front-end (QEMU: -chardev socket,id=c,path=a.sock)
+  vhostspy --listen a.sock --connect b.sock -w session.pcapng -v
+        keep the session in a file, and print all members of each message
+  vhostspy --listen a.sock --connect b.sock -w - | wireshark -k -i -
+        watch in Wireshark
+  vhostspy show session.pcapng -Y 'message == SET_VRING_*'
+        the messages about rings, from the file
+
+exit status:
+  0  done, nothing wrong         1  what was checked does not hold
+  2  wrong use                   3  a peer or the system failed
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; ``argv`` are its arguments, without the program's name (default: this process's)."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] in (["--version"], ["-V"]):
+        from vhostspy import __version__
+
+        sys.stdout.write(f"vhostspy {__version__}\n")
+        return 0
+    from vhostspy.support import unsupported
+
+    if unsupported():
+        return complain(unsupported())
+    try:
+        return ended(dispatch(arguments))
+    except SystemExit as end:  # argparse's way out: its --help and its errors
+        return ended(end.code if isinstance(end.code, int) else 0)
+    except KeyboardInterrupt:
+        return 130  # 128 + SIGINT, as a shell would report it
+
+
+def ended(status: int) -> int:
+    """``status``, once what was printed has left; who closed our output early has simply seen enough."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        let_go_of_output()
+    except (AttributeError, ValueError):  # there is no standard output (any more)
+        pass
+    return status
+
+
+def let_go_of_output() -> None:
+    """Point standard output at nothing, so that the interpreter's last flush does not fail aloud."""
+    import os
+
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, sys.stdout.fileno())
+    os.close(nothing)
+
+
+def complain(sentence: str, status: int = 2) -> int:
+    sys.stderr.write(f"{sentence}\n")
+    return status
+
+
+def dispatch(arguments: list[str]) -> int:
+    """Find the command, read its arguments, run it. Wrong use leaves by SystemExit(2), as argparse does."""
+    if not arguments:
+        return complain(
+            "vhostspy: say what to do: --listen PATH --connect PATH to stand between two peers, or a command "
+            f"({', '.join(COMMANDS)}); vhostspy --help tells more"
+        )
+    name = "relay" if arguments[0].startswith("-") else arguments.pop(0)
+    if name not in COMMANDS:
+        from vhostspy.arguments import nearest
+
+        return complain(f"vhostspy: there is no command {name!r}{nearest(name, COMMANDS)}; vhostspy --help lists them")
+
+    from importlib import import_module
+
+    from vhostspy.errors import Failure, WrongUse
+
+    make_output_total()
+    command = import_module(f"vhostspy.commands.{name}")
+    parser = new_parser(name)
+    command.add_arguments(parser)
+    options = parser.parse_args(arguments)
+    try:
+        return int(command.run(options))
+    except WrongUse as wrong:
+        return complain(f"{parser.prog}: {wrong}")
+    except Failure as failure:
+        return complain(f"{parser.prog}: {failure}", 3)
+    except BrokenPipeError:
+        let_go_of_output()
+        return 0
+    except OSError as error:
+        if error.filename is None:
+            return complain(f"{parser.prog}: {error.strerror or error}", 3)
+        return complain(f"{parser.prog}: {error.filename}: {error.strerror}")
+
+
+def make_output_total() -> None:
+    """Names that peers and file systems chose may not fit the terminal's encoding: write them escaped, never fail."""
+    from io import TextIOWrapper
+
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def new_parser(name: str) -> Parser:
+    from vhostspy.arguments import Parser
+
+    if name != "relay":
+        return Parser(prog=f"vhostspy {name}", description=f"vhostspy {name}: {COMMANDS[name]}.", commands=COMMANDS)
+    width = max(map(len, COMMANDS)) + 2
+    commands = "\n".join(f"  {command:{width}}{line}" for command, line in COMMANDS.items() if command != "relay")
+    return Parser(
+        prog="vhostspy",
+        usage="vhostspy --listen PATH --connect PATH [options]\n       vhostspy COMMAND ...",
+        description=RELAY_HELP,
+        epilog=RELAY_MORE.format(commands=commands),
+        commands=COMMANDS,
+    )
