@@ -23,6 +23,8 @@ class Names(NamedTuple):
     kind: Literal["bits", "values"]
     #: bit number or value -> name, without the common prefix
     names: Mapping[int, str]
+    #: the bits that ``names`` leaves out belong to the type of device, if that is known
+    device: bool = False
 
 
 class Gate(NamedTuple):
@@ -31,6 +33,8 @@ class Gate(NamedTuple):
     word: Literal["virtio", "protocol"]
     bit: int
     name: str
+    #: it is enough that the back-end offered it
+    offered: bool = False
 
 
 class Field(NamedTuple):
@@ -40,7 +44,7 @@ class Field(NamedTuple):
     type: IntType
     text: str = ""
     names: Names | None = None
-    #: how text output writes it: "" decimal, "hex", "size" (bytes, with a unit)
+    #: how text output writes it: "" decimal, "hex", "size" (bytes, with a unit), "result" (0 is ok)
     show: str = ""
 
 
@@ -68,7 +72,8 @@ class Bytes(NamedTuple):
     name: str
     size: int | str | None
     text: str = ""
-    #: "" hex, "uuid", "mac", "text" (NUL-padded), "secret" (never written out by people's views)
+    #: "" hex, "uuid", "mac", "text" (NUL-padded), "secret" (never written out by people's views), "config" (the
+    #: device's config space, or the piece of it that starts at an earlier member called ``offset``)
     show: str = ""
 
 
@@ -100,6 +105,19 @@ class Layout(NamedTuple):
     text: str = ""
     #: chosen only when these have been agreed on (Xen regions, packed ring bases)
     needs: tuple[Gate, ...] = ()
+    #: chosen only when this member of it has one of these values
+    when: tuple[str, tuple[int, ...]] | None = None
+    #: chosen only after the back-end was told to listen for page faults (postcopy migration)
+    postcopy: bool = False
+
+
+#: An empty payload, where others are possible.
+EMPTY = Layout("empty", (), "")
+
+#: What answers a message that has no reply of its own, when its sender asks for one.
+ACK = Layout(
+    "acknowledgement", (Field("value", "u64", "0 is success", show="result"),), "vhost-user, VHOST_USER_PROTOCOL_F_REPLY_ACK"
+)
 
 
 class Fds(NamedTuple):
