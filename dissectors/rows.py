@@ -85,11 +85,11 @@ class Padding(NamedTuple):
 
 
 class Array(NamedTuple):
-    """Repetitions of a layout or of an integer; ``count`` as in ``Bytes.size``."""
+    """Repetitions of a layout or of an integer; ``times`` as in ``Bytes.size``."""
 
     name: str
     of: Layout | IntType
-    count: int | str | None
+    times: int | str | None
     text: str = ""
 
 
@@ -116,7 +116,9 @@ EMPTY = Layout("empty", (), "")
 
 #: What answers a message that has no reply of its own, when its sender asks for one.
 ACK = Layout(
-    "acknowledgement", (Field("value", "u64", "0 is success", show="result"),), "vhost-user, VHOST_USER_PROTOCOL_F_REPLY_ACK"
+    "acknowledgement",
+    (Field("value", "u64", "0 is success", show="result"),),
+    "vhost-user, Protocol features, VHOST_USER_PROTOCOL_F_REPLY_ACK",
 )
 
 
@@ -124,7 +126,7 @@ class Fds(NamedTuple):
     """Descriptors that a message carries.
 
     ``role`` says what they are for: memory, kick, call, err, log, log-event, inflight, socket, userfault, object,
-    device-state, notifier. With ``count`` (a member's name) there is one for each; with ``unless`` (a flag's name) none
+    device-state, notifier. With ``each`` (a member's name) there is one for each; with ``unless`` (a flag's name) none
     when it is set. ``channel`` names the nested channel that a socket becomes. ``release`` names the messages after
     which whoever kept a copy has no further use for it.
     """
@@ -132,7 +134,7 @@ class Fds(NamedTuple):
     role: str
     least: int
     most: int
-    count: str = ""
+    each: str = ""
     unless: str = ""
     channel: str = ""
     release: tuple[str, ...] = ()

@@ -1,8 +1,8 @@
 """vhost-user as rows: every message, structure, descriptor and feature bit of both its channels.
 
 Numbers and layouts are those of QEMU's document "Vhost-user Protocol" (docs/interop/vhost-user.rst, 11.1), which the
-sources name by section, and of QEMU's code where it is ahead of it or where the text leaves the layout open. Integers are
-in the hosts' native byte order. Where peers disagree on a layout, each form is an alternative.
+sources name by section, and of QEMU's code where it is ahead of it or where the text leaves the layout open. Integers
+are in the hosts' native byte order. Where peers disagree on a layout, each form is an alternative.
 
 Members are never called ``request``, ``flags`` or ``size``: those names are the header's, and a filter knows each
 name once.
@@ -100,7 +100,9 @@ _IOMMU = _virtio(33)
 # Structures
 
 VIRTIO_FEATURES = Layout(
-    "virtio features", (Field("features", "u64", "virtio feature bits", COMMON_FEATURES, "hex"),), FRONT + "GET_FEATURES"
+    "virtio features",
+    (Field("features", "u64", "virtio feature bits", COMMON_FEATURES, "hex"),),
+    FRONT + "GET_FEATURES",
 )
 PROTOCOL_FEATURE_WORD = Layout(
     "protocol features",
@@ -496,7 +498,7 @@ FRONT_END_MESSAGES = (
     Message(
         "SET_MEM_TABLE", 5, FRONT_END, request=MEMORY_TABLES,
         reply=(XEN_MEMORY_TABLE, MEMORY_TABLE, ACK), answer="special",
-        request_fds=Fds("memory", 0, 8, count="count", release=_MEMORY_GONE),
+        request_fds=Fds("memory", 0, 8, each="count", release=_MEMORY_GONE),
         source=FRONT + "SET_MEM_TABLE",
         text="Replaces the table of guest memory; one descriptor a region, in their order.",
         info="{count} regions",
