@@ -46,7 +46,7 @@ $(PEERS): $(READY) $(wildcard tests/peers/install.sh)
 	@touch $@
 
 lint: $(READY)
-	$(BIN)/ruff format --check
+	$(BIN)/ruff format --check --output-format=concise
 	$(BIN)/ruff check
 
 format: $(READY)

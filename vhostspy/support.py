@@ -13,5 +13,5 @@ def unsupported() -> str:
     if sys.version_info < OLDEST_PYTHON:
         return "vhostspy needs Python {}.{} or newer; this is {}.{}".format(*(OLDEST_PYTHON + sys.version_info[:2]))
     if sys.platform != "linux":
-        return "vhostspy runs on Linux only, since descriptors and memory files are its subject; this is " + sys.platform
+        return "vhostspy runs on Linux only: descriptors and memory files are its subject; this is " + sys.platform
     return ""

@@ -23,6 +23,7 @@ CHANNELS = ("", "main", "backend", "gpu", "second")
 #: who sent it: front-end or client, back-end or server, or vhostspy itself (events)
 FROM_FRONT_END, FROM_BACK_END, FROM_SPY = 0, 1, 2
 
+# fmt: off
 # flags
 CHANGED = 1 << 0        # went on like this, changed by a policy; the record before it holds what came
 ORIGINAL = 1 << 1       # came like this, did not go on like this
@@ -32,6 +33,11 @@ SNAPPED = 1 << 4        # the octets were cut to the snap length
 LATE_FDS = 1 << 5       # descriptors came behind the first octet (``fds_at`` says where)
 UNSURE_FDS = 1 << 6     # several messages came with these descriptors in one read; given to the last (wire rules)
 INCOMPLETE = 1 << 7     # the stream ended, or stood still, in the middle of it
+# fmt: on
+
+# what changed, made or dropped the message: an index into BY, in the uppermost eight bits of the flags
+BY_SHIFT = 24
+BY = ("", "mask", "offer", "edit", "drop", "hold", "enforce", "replay")
 
 #: magic, version, record kind, header length (to the message's first octet), protocol, byte order (0 little, 1 big),
 #: channel kind, sender, flags, session, previous session of the same sockets, channel number, reads it came in,
@@ -42,11 +48,13 @@ HEADER = Struct("<4sBBHBBBBIIIIIQQQQQQIHH")
 #: role, kind, access, what is known, seals, device, inode, size, eventfd-id, name (UTF-8, NUL-padded; if longer its end)
 DESCRIPTOR = Struct("<BBBBIQQQQ88s")
 
+# fmt: off
 #: what a descriptor is for
 ROLES = (
     "", "memory", "kick", "call", "err", "log", "log-event", "inflight", "socket", "userfault", "object",
     "device-state", "notifier", "dma", "irq", "region",
 )
+# fmt: on
 #: what a descriptor is
 KINDS = ("", "memfd", "eventfd", "socket", "pipe", "userfaultfd", "file", "dma-buf", "device", "directory", "other")
 ACCESS = ("", "r", "w", "rw")
