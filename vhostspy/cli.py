@@ -8,10 +8,12 @@ imported only when it is called: the relay is started by scripts that wait for i
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+# checkers know the name; importing it would cost more than all that --version does
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from vhostspy.arguments import Parser
 
 #: every command there is, with its line in the help; the relay is what options without a command mean

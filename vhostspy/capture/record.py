@@ -45,7 +45,7 @@ BY = ("", "mask", "offer", "edit", "drop", "hold", "enforce", "replay")
 #: in it, offset at which descriptors came, descriptor count, size of a descriptor entry
 HEADER = Struct("<4sBBHBBBBIIIIIQQQQQQIHH")
 
-#: role, kind, access, what is known, seals, device, inode, size, eventfd-id, name (UTF-8, NUL-padded; if longer its end)
+#: role, kind, access, what is known, seals, device, inode, size, eventfd-id, name (UTF-8, NUL-padded; or its end)
 DESCRIPTOR = Struct("<BBBBIQQQQ88s")
 
 # fmt: off
