@@ -1,0 +1,1 @@
+"""vhostspy between real programs, which come from Debian's packages."""

@@ -1,0 +1,116 @@
+"""What two programs said to each other, as text that is the same from run to run.
+
+Addresses, times and the number of tries differ each time; what stays is which requests come, in which order, for which
+ring, with which descriptors, and how they are answered. So each request is one line with its answer behind it:
+
+    session 1
+      main
+        GET_FEATURES = reply
+        SET_VRING_CALL ring 0 + eventfd
+        ADD_MEM_REG + memfd = ack 0 ...
+      main, any time: SET_VRING_CALL + eventfd
+      back-end ended it
+
+``...`` stands for the same once more, or many times. A request that is repeated whenever the guest likes (a call
+descriptor changed as interrupts are masked, an IOTLB miss) is not a step but named after them, with "any time".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+Line = Mapping[str, Any]
+
+#: requests whose number and moment depend on the guest's and the programs' timing; the first SET_VRING_CALL of a ring,
+#: which sets the ring up, is a step
+ANY_TIME = {"SET_VRING_CALL", "IOTLB_MSG"}
+
+
+def _answer(reply: Line | None) -> str:
+    if reply is None:
+        return ""
+    if reply["kind"] == "ack":
+        return f" = ack {reply['fields'].get('value', reply['fields'])}"
+    value = ""
+    if reply["message"] == "GET_PROTOCOL_FEATURES":
+        value = f" {reply['fields']['features']:#x}"
+    return f" = reply{value}{_descriptors(reply)}"
+
+
+def _descriptors(line: Line) -> str:
+    kinds = [fd["kind"] for fd in line["fds"]]
+    return f" + {' '.join(kinds)}" if kinds else ""
+
+
+def _ring(line: Line) -> int | None:
+    """The ring that a request is about: a member of its own, or the low bits of a word."""
+    index = line["fields"].get("index")
+    return index if isinstance(index, int) and "VRING" in str(line["message"]) else None
+
+
+def _step(request: Line, reply: Line | None) -> str:
+    ring = _ring(request)
+    name = request["message"] or f"message {request['id']}"
+    value = f" {request['fields']['features']:#x}" if name == "SET_PROTOCOL_FEATURES" else ""
+    where = "" if ring is None else f" ring {ring}"
+    return f"{name}{where}{value}{_descriptors(request)}{_answer(reply)}"
+
+
+def _folded(steps: Iterable[str]) -> list[str]:
+    """Equal steps in a row as one with dots behind it."""
+    folded: list[str] = []
+    for step in steps:
+        if folded and folded[-1].removesuffix(" ...") == step:
+            folded[-1] = f"{step} ..."
+        else:
+            folded.append(step)
+    return folded
+
+
+def _channel(lines: list[Line]) -> tuple[list[str], list[str]]:
+    """The steps of one channel, and the requests that came at any time."""
+    replies = {line["answers"]: line for line in lines if line["kind"] in ("reply", "ack")}
+    steps: list[str] = []
+    any_time: set[str] = set()
+    begun: set[int | None] = set()
+    for line in lines:
+        if line["kind"] == "raw":
+            steps.append("raw bytes")
+        if line["kind"] != "request":
+            continue
+        step = _step(line, replies.get(line["no"]))
+        ring = _ring(line)
+        if line["message"] not in ANY_TIME or (ring is not None and ring not in begun):
+            begun.add(ring if line["message"] in ANY_TIME else None)
+            steps.append(step)
+        else:
+            any_time.add(_step({**line, "fields": {}}, replies.get(line["no"])))
+    return _folded(steps), sorted(any_time)
+
+
+def conversation(lines: Iterable[Line]) -> str:
+    """The text for the JSON lines of a capture."""
+    sessions: dict[int, dict[tuple[str, int], list[Line]]] = {}
+    ended: dict[int, str] = {}
+    for line in lines:
+        if "kind" in line:
+            channels = sessions.setdefault(line["session"], {})
+            channels.setdefault((line["channel"], line["channel_no"]), []).append(line)
+        elif line["event"] in ("eof", "reset") and line.get("channel") == "main":
+            # of two ends only the first is sure to be the peer's own wish
+            ended.setdefault(line["session"], f"{line['from']} ended it")
+    text: list[str] = []
+    for session, channels in sorted(sessions.items()):
+        text.append(f"session {session}")
+        # by number, "main" first, not by the moment of their first message
+        for (name, number), messages in sorted(channels.items(), key=lambda item: (item[0][0] != "main", item[0])):
+            title = name if number == 1 else f"{name} {number}"
+            steps, any_time = _channel(messages)
+            if steps:
+                text.append(f"  {title}")
+                text += (f"    {step}" for step in steps)
+            text += (f"  {title}, any time: {step}" for step in any_time)
+        if session in ended:
+            text.append(f"  {ended[session]}")
+    return "".join(f"{line}\n" for line in text)

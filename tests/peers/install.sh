@@ -1,0 +1,77 @@
+#!/bin/sh
+# Install the programs that the tests in this folder put vhostspy between: Debian packages, and a guest kernel.
+#
+#   tests/peers/install.sh            install what is missing (needs root and apt-get), say nothing if nothing is
+#   tests/peers/install.sh --check    only say what is missing
+#
+# Ends with 0 also where something cannot be had: the tests that need it then skip and name it. The kernel is only
+# unpacked, into a cache folder, never installed.
+set -u
+
+CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/vhostspy
+PACKAGES='qemu-system-x86 seabios busybox-static gcc libc6-dev dpdk-dev'
+# drivers of dpdk-testpmd; the packages' names end in DPDK's ABI version, so a pattern finds them
+DRIVERS='librte-net-vhost librte-net-virtio librte-mempool-ring librte-bus-vdev'
+
+say() { printf 'tests/peers/install.sh: %s\n' "$*" >&2; }
+
+installed() {
+    case "$(dpkg-query -W -f '${db:Status-Abbrev}\n' "$1" 2>/dev/null)" in *ii*) return 0 ;; esac
+    return 1
+}
+
+missing_packages() {
+    for package in $PACKAGES; do installed "$package" || echo "$package"; done
+    for driver in $DRIVERS; do installed "$driver[0-9]*" || echo "$driver"; done
+}
+
+# the package with the highest number behind a driver's name
+newest() {
+    apt-cache search --names-only "^$1[0-9]+\$" | sed "s/^$1\([0-9]*\) .*/\1/" | sort -n | tail -n 1 | sed "s/^/$1/"
+}
+
+fetch_kernel() {
+    package=$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/.*Depends: \(linux-image-[0-9].*\)/\1/p' | head -n 1)
+    [ -n "$package" ] || { say 'no package linux-image-cloud-amd64 here; tests with a Linux guest will skip'; return; }
+    work=$CACHE/kernel.part.$$
+    mkdir -p "$work" && chmod 0755 "$work"
+    if (cd "$work" && apt-get -qq -o APT::Sandbox::User=root download "$package" && dpkg -x ./*.deb . && rm ./*.deb) \
+        >"$work.log" 2>&1; then
+        rm -rf "$CACHE/kernel" && mv "$work" "$CACHE/kernel" && rm -f "$work.log"
+    else
+        say "cannot fetch $package; tests with a Linux guest will skip:"
+        cat "$work.log" >&2
+        rm -rf "$work" "$work.log"
+    fi
+}
+
+if ! command -v dpkg-query >/dev/null; then
+    say 'no Debian here: install QEMU, qemu-storage-daemon, virtiofsd and dpdk-testpmd by your own means'
+    exit 0
+fi
+
+missing=$(missing_packages | tr '\n' ' ')
+ls "$CACHE"/kernel/boot/vmlinuz-* >/dev/null 2>&1 && kernel='' || kernel=linux-image-cloud-amd64
+[ -z "$missing$kernel" ] && exit 0
+
+if [ "${1-}" = --check ] || [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
+    say "missing (install as root): $missing$kernel"
+    exit 0
+fi
+
+mkdir -p "$CACHE"
+log=$CACHE/install.log
+apt-get -qq update >"$log" 2>&1 || say "apt-get update failed, going on with the old lists (see $log)"
+if [ -n "$missing" ]; then
+    wanted=
+    for package in $missing; do
+        case " $DRIVERS " in *" $package "*) package=$(newest "$package") ;; esac
+        wanted="$wanted $package"
+    done
+    say "installing$wanted"
+    # shellcheck disable=SC2086  # a list of names
+    DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install $wanted >>"$log" 2>&1 ||
+        { say "apt-get install failed:"; tail -n 5 "$log" >&2; }
+fi
+[ -n "$kernel" ] && fetch_kernel
+exit 0

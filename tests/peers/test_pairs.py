@@ -1,0 +1,166 @@
+"""Pairs of packaged programs with vhostspy between them: the data comes through, and the capture tells how.
+
+The letters are the pairs' names; ``expected/LETTER.txt`` is the conversation.
+"""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from .guest.mbr import make_disk, sector
+from .programs import Bench, Program, Relay
+
+pytestmark = pytest.mark.peers
+
+#: bounds of waiting, in seconds; a run takes a tenth of these
+FIRMWARE, LINUX, MIGRATION = 10, 40, 120
+
+
+def test_s_firmware_and_storage_daemon(bench: Bench) -> None:
+    """No guest kernel: SeaBIOS's virtio-blk driver reads a sector and writes it to the next."""
+    disk = make_disk(bench.path("mbr.img"))
+    bench.storage_daemon(disk, queues=2)
+    relay = bench.relay()
+    qemu = bench.firmware(*bench.chardev(), "-device", "vhost-user-blk-pci,chardev=c,bootindex=0")
+    qemu.expect("MARK-OK mbr", FIRMWARE)
+    assert qemu.ended(FIRMWARE) == 1
+    assert sector(disk, 2) == sector(disk, 1)
+    bench.matches(relay, "s")
+
+
+def test_c_linux_and_storage_daemon(bench: Bench) -> None:
+    """The guest writes 1 MiB to its disk and reads it back; the image holds it."""
+    disk = bench.disk("disk.img")
+    bench.storage_daemon(disk, queues=2)
+    relay = bench.relay()
+    qemu = bench.linux("t=blk", *bench.chardev(), "-device", "vhost-user-blk-pci,chardev=c,num-queues=2")
+    qemu.expect("MARK-OK blk", LINUX)
+    assert qemu.ended(LINUX) == 0
+    assert disk.read_bytes().rstrip(b"\0"), "nothing reached the image"
+    bench.matches(relay, "c")
+
+
+def test_dc_linux_and_virtiofsd_in_c(bench: Bench) -> None:
+    """The guest reads a file of the share, writes one and moves it."""
+    share = bench.share()
+    virtiofsd = bench.start(
+        "/usr/lib/qemu/virtiofsd",
+        f"--socket-path={bench.path('be.sock')}",
+        "-o",
+        f"source={share}",
+        "-o",
+        "sandbox=chroot",
+        "-o",
+        "cache=none",
+    )
+    bench.wait_for_socket("be.sock", virtiofsd)
+    relay = bench.relay()
+    qemu = bench.linux("t=fs", *bench.chardev(), "-device", "vhost-user-fs-pci,chardev=c,tag=myfs")
+    qemu.expect("MARK-OK fs", LINUX)
+    assert qemu.ended(LINUX) == 0
+    assert (share / "d/e/h").stat().st_size == 1 << 20
+    bench.matches(relay, "dC")
+
+
+def test_g_linux_and_testpmd(bench: Bench) -> None:
+    """DPDK answers the guest's pings."""
+    bench.testpmd_backend()
+    relay = bench.relay()
+    qemu = bench.linux("t=netstatic", *bench.net())
+    qemu.expect("MARK-OK netstatic", LINUX)
+    assert qemu.ended(LINUX) == 0
+    bench.matches(relay, "g")
+
+
+def test_k_qemu_listens_and_testpmd_connects(bench: Bench) -> None:
+    """The back-end is the one that connects, so the side we connect to is the front-end."""
+    qemu = bench.linux("t=netstatic", *bench.net("q.sock", chardev=",server=on"))
+    bench.wait_for_socket("q.sock", qemu)
+    relay = bench.relay("--front-end", "connect", connect="q.sock")
+    bench.testpmd_backend(socket="r.sock", options=",client=1")
+    qemu.expect("MARK-OK netstatic", LINUX)
+    assert qemu.ended(LINUX) == 0
+    bench.matches(relay, "k")
+
+
+def test_l_iommu(bench: Bench) -> None:
+    """With an IOMMU before the card the back-end asks for translations over its own channel."""
+    bench.testpmd_backend(options=",iommu-support=1")
+    relay = bench.relay()
+    card = bench.net(device=",disable-legacy=on,iommu_platform=on,ats=on")
+    qemu = bench.linux(
+        "intel_iommu=on iommu.strict=1 t=netstatic", "-device", "intel-iommu,device-iotlb=on,intremap=off", *card
+    )
+    qemu.expect("MARK-OK netstatic", LINUX)
+    assert qemu.ended(LINUX) == 0
+    bench.matches(relay, "l")
+
+
+def test_j_backend_killed_twice(bench: Bench) -> None:
+    """QEMU comes back through us each time, and the guest loses nothing."""
+    disk = bench.disk("disk.img")
+    storage = bench.storage_daemon(disk, locking="off")
+    relay = bench.relay(once=False)
+    qemu = bench.linux(
+        "n=30 t=blkloop",
+        *bench.chardev(options=bench.reconnecting()),
+        "-device",
+        "vhost-user-blk-pci,chardev=c,num-queues=1",
+    )
+    qemu.expect("LOOP 7", LINUX)
+    storage.stop(signal.SIGTERM)
+    storage = bench.storage_daemon(disk, locking="off", name="storage-2")
+    qemu.expect("LOOP 14", LINUX)
+    storage.stop(signal.SIGKILL)
+    bench.storage_daemon(disk, locking="off", name="storage-3")
+    qemu.expect("MARK-OK blkloop", LINUX)
+    assert qemu.ended(LINUX) == 0
+    assert "LOOP-FAIL" not in qemu.output
+    bench.matches(relay, "j")
+
+
+def test_ji_inflight_offered_by_us(bench: Bench) -> None:
+    """qemu-storage-daemon answers the inflight messages but doesn't offer them: we set the bit on its way."""
+    if bench.direct:
+        pytest.skip("it is the relay that offers INFLIGHT_SHMFD")
+    disk = bench.disk("disk.img")
+    bench.storage_daemon(disk)
+    relay = bench.relay("--offer-protocol-features", "0x1000")
+    qemu = bench.linux("t=blk", *bench.chardev(), "-device", "vhost-user-blk-pci,chardev=c,num-queues=1")
+    qemu.expect("MARK-OK blk", LINUX)
+    assert qemu.ended(LINUX) == 0
+    bench.matches(relay, "ji")
+
+
+def test_ib_migration_with_a_dirty_log(bench: Bench) -> None:
+    """A guest moves to a second QEMU with a second back-end, while it writes."""
+    disk = bench.disk("disk.img")
+    incoming = f"unix:{bench.path('migration.sock')}"
+    relays: list[Relay | None] = []
+    guests: list[Program] = []
+    for end, more in (("source", ()), ("destination", ("-incoming", incoming))):
+        bench.storage_daemon(disk, locking="off", socket=f"{end}-be.sock", name=f"storage-{end}")
+        relays.append(bench.relay(listen=f"{end}-r.sock", connect=f"{end}-be.sock", name=f"relay-{end}"))
+        guests.append(
+            bench.linux(
+                "n=40 t=blkloop",
+                *bench.chardev(f"{end}-r.sock"),
+                "-device",
+                "vhost-user-blk-pci,chardev=c,num-queues=1",
+                "-qmp",
+                f"unix:{bench.path(end)}.qmp,server=on,wait=off",
+                *more,
+                name=f"qemu-{end}",
+            )
+        )
+    source, destination = guests
+    source.expect("MARK-READY", LINUX)
+    bench.migrate(bench.monitor("source.qmp"), incoming, MIGRATION)
+    assert source.ended(LINUX) == 0
+    destination.expect("MARK-OK blkloop", MIGRATION)
+    assert destination.ended(LINUX) == 0
+    assert "LOOP-FAIL" not in source.output + destination.output
+    for relay, end in zip(relays, ("source", "destination"), strict=True):
+        bench.matches(relay, f"ib-{end}")
