@@ -69,7 +69,7 @@ fuzz: $(READY)
 	$(PYTEST) -m fuzz --hypothesis-profile=fuzz
 
 bench: $(READY)
-	$(BIN)/python benchmarks/run.py
+	$(BIN)/python -m benchmarks.ladder
 
 test-sid: peers
 	$(PYTEST) -m sid

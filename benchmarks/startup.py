@@ -1,0 +1,78 @@
+"""How long vhostspy takes to start, against an interpreter that does nothing."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import select
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from .peers import ROOT, Failed, vhostspy_command
+
+IN_CREATE, IN_MOVED_TO = 0x100, 0x80
+LIMIT_S = 30.0
+
+
+def until_exit(command: list[str]) -> int:
+    """Nanoseconds from a command's start until it has ended. Raises Failed."""
+    start = time.monotonic_ns()
+    done = subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        timeout=LIMIT_S,
+    )
+    took = time.monotonic_ns() - start
+    if done.returncode != 0:
+        raise Failed(f"{' '.join(command)}: {done.stderr}")
+    return took
+
+
+def until_pass() -> int:
+    return until_exit([sys.executable, "-c", "pass"])
+
+
+def until_version() -> int:
+    return until_exit(vhostspy_command("--version"))
+
+
+def console_script() -> Path | None:
+    """The installed command beside the interpreter, if there is one."""
+    path = Path(sys.executable).with_name("vhostspy")
+    return path if path.exists() else None
+
+
+def until_listening(folder: Path, *options: str) -> int:
+    """Nanoseconds from the relay's start until its socket is there. Raises Failed.
+
+    The kernel tells when (inotify): looking again and again would take time from the CPU that both share.
+    """
+    socket = folder / "listen.sock"
+    socket.unlink(missing_ok=True)
+    command = vhostspy_command("--listen", str(socket), "--connect", str(folder / "nobody.sock"), *options)
+    libc = ctypes.CDLL(None, use_errno=True)
+    watch: int = libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
+    if watch < 0 or libc.inotify_add_watch(watch, os.fsencode(folder), IN_CREATE | IN_MOVED_TO) < 0:
+        raise OSError(ctypes.get_errno(), "inotify")
+    try:
+        start = time.monotonic_ns()
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=ROOT
+        )
+        try:
+            while not socket.exists():
+                if not select.select([watch], [], [], LIMIT_S)[0] or process.poll() is not None:
+                    raise Failed(f"{' '.join(command)} does not listen")
+                os.read(watch, 4096)
+            return time.monotonic_ns() - start
+        finally:
+            process.terminate()
+            process.communicate(timeout=LIMIT_S)
+    finally:
+        os.close(watch)
