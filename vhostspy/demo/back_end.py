@@ -27,18 +27,33 @@ from .vring import Addresses, Chain, DeviceRing
 from .wire import TIMEOUT_S, U64, Connection, Message, OwnedFd, PeerError
 
 FEATURES = bits(
-    Feature.BLK_SEG_MAX, Feature.BLK_BLK_SIZE, Feature.BLK_FLUSH, Feature.BLK_CONFIG_WCE, Feature.BLK_MQ,
-    Feature.LOG_ALL, Feature.INDIRECT_DESC, Feature.PROTOCOL_FEATURES, Feature.VERSION_1,
+    Feature.BLK_SEG_MAX,
+    Feature.BLK_BLK_SIZE,
+    Feature.BLK_FLUSH,
+    Feature.BLK_CONFIG_WCE,
+    Feature.BLK_MQ,
+    Feature.LOG_ALL,
+    Feature.INDIRECT_DESC,
+    Feature.PROTOCOL_FEATURES,
+    Feature.VERSION_1,
 )
 PROTOCOL_FEATURES = bits(*ProtocolFeature)
 MEM_SLOTS = 32
 #: a page of the dirty log, in bytes
 _LOG_PAGE = 4096
 #: requests that are answered with a body, so that no acknowledgement is due besides
-_ANSWERED = frozenset({
-    Request.GET_FEATURES, Request.GET_PROTOCOL_FEATURES, Request.GET_QUEUE_NUM, Request.GET_VRING_BASE,
-    Request.GET_CONFIG, Request.GET_INFLIGHT_FD, Request.GET_MAX_MEM_SLOTS, Request.GET_STATUS,
-})
+_ANSWERED = frozenset(
+    {
+        Request.GET_FEATURES,
+        Request.GET_PROTOCOL_FEATURES,
+        Request.GET_QUEUE_NUM,
+        Request.GET_VRING_BASE,
+        Request.GET_CONFIG,
+        Request.GET_INFLIGHT_FD,
+        Request.GET_MAX_MEM_SLOTS,
+        Request.GET_STATUS,
+    }
+)
 
 
 class Refused(Exception):
@@ -194,7 +209,7 @@ class BackEnd:
                 poll.register(vring.fds["kick"].fileno(), select.POLLIN)
         polled = [index for index, vring in enumerate(self.rings) if vring.polled and vring.ring is not None]
         if polled:
-            timeout_s = 0.001                   # a ring without a kick has to be looked at again and again
+            timeout_s = 0.001  # a ring without a kick has to be looked at again and again
         ready = dict(poll.poll(None if timeout_s is None else timeout_s * 1000))
         # kicks first: a request before GET_VRING_BASE is carried out before it, as the front-end expects
         for index in polled:
@@ -335,7 +350,7 @@ class BackEnd:
         space = self.disk.config(self.queues)
         if offset + length > CONFIG_SIZE:
             self._report(f"GET_CONFIG: bytes {offset} to {offset + length} of {CONFIG_SIZE}")
-            return Answer(b"")                  # how the specification says no
+            return Answer(b"")  # how the specification says no
         return Answer(message.payload[: CONFIG.size] + space[offset : offset + length])
 
     def _set_config(self, message: Message) -> None:
@@ -407,7 +422,7 @@ class BackEnd:
         return Answer(U64.pack(0))
 
     def _set_log_fd(self, message: Message) -> None:
-        _expect(message, 0, fds=1)              # not used: the log is looked at, nobody waits for a signal
+        _expect(message, 0, fds=1)  # not used: the log is looked at, nobody waits for a signal
 
     def _set_log(self, log: mmap.mmap | None) -> None:
         if self.log_map is not None:
@@ -486,7 +501,7 @@ class BackEnd:
         vring, _ = self._state(message)
         index = self.rings.index(vring)
         if vring.enabled:
-            self._process(index)                # what was offered before is still carried out
+            self._process(index)  # what was offered before is still carried out
         return Answer(STATE.pack(index, vring.stop()))
 
     def _vring_fd(self, message: Message, role: str) -> Vring:
@@ -528,7 +543,7 @@ class BackEnd:
         if events & select.POLLIN:
             with contextlib.suppress(BlockingIOError):
                 os.read(kick.fileno(), 8)
-        else:                                   # its other end is gone, and poll would report that for ever
+        else:  # its other end is gone, and poll would report that for ever
             self.rings[index].keep("kick", None)
         self._process(index)
 
@@ -608,7 +623,7 @@ def _signal(fd: OwnedFd | None) -> None:
     poll = select.poll()
     poll.register(fd.fileno(), select.POLLOUT)
     if any(events & select.POLLOUT for _, events in poll.poll(0)):
-        with contextlib.suppress(OSError):      # whatever the front-end gave us: it is its loss
+        with contextlib.suppress(OSError):  # whatever the front-end gave us: it is its loss
             os.write(fd.fileno(), struct.pack("=Q", 1))
 
 

@@ -56,7 +56,7 @@ class BlockQueue:
             raise ValueError("all places for requests are taken")
         place = self._free[-1]
         self.memory.write(place, REQUEST.pack(kind, 0, sector))
-        self.memory.write(place + _STATUS_AT, b"\xff")      # not a status: shows whether the device wrote one
+        self.memory.write(place + _STATUS_AT, b"\xff")  # not a status: shows whether the device wrote one
         readable = [Piece(place, REQUEST.size)]
         writable = [Piece(place + _STATUS_AT, 1)]
         if data:

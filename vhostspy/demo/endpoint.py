@@ -45,7 +45,7 @@ class Listener:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             if not path.startswith("@"):
-                os.fchmod(self._socket.fileno(), 0o600)     # before bind: the file is made with this mode
+                os.fchmod(self._socket.fileno(), 0o600)  # before bind: the file is made with this mode
             self._socket.bind(address(path))
             self._socket.listen(8)
         except BaseException:

@@ -27,17 +27,32 @@ from .wire import TIMEOUT_S, U64, Connection, Message, OwnedFd, PeerError
 
 #: all virtio and protocol features this front-end can use
 FEATURES = bits(
-    Feature.BLK_SEG_MAX, Feature.BLK_BLK_SIZE, Feature.BLK_FLUSH, Feature.BLK_CONFIG_WCE, Feature.BLK_MQ,
-    Feature.INDIRECT_DESC, Feature.PROTOCOL_FEATURES, Feature.VERSION_1,
+    Feature.BLK_SEG_MAX,
+    Feature.BLK_BLK_SIZE,
+    Feature.BLK_FLUSH,
+    Feature.BLK_CONFIG_WCE,
+    Feature.BLK_MQ,
+    Feature.INDIRECT_DESC,
+    Feature.PROTOCOL_FEATURES,
+    Feature.VERSION_1,
 )
 PROTOCOL_FEATURES = bits(*ProtocolFeature)
 
 #: "qemu": where QEMU asks for an acknowledgement; "always": as rust-vmm's front-ends; "never": as crosvm and libkrun
 NeedReply = Literal["qemu", "always", "never"]
-QEMU_NEEDS_REPLY = frozenset({
-    Request.SET_MEM_TABLE, Request.ADD_MEM_REG, Request.REM_MEM_REG, Request.SET_VRING_KICK, Request.SET_VRING_CALL,
-    Request.SET_VRING_ERR, Request.SET_VRING_ENABLE, Request.SET_BACKEND_REQ_FD, Request.SET_CONFIG,
-})
+QEMU_NEEDS_REPLY = frozenset(
+    {
+        Request.SET_MEM_TABLE,
+        Request.ADD_MEM_REG,
+        Request.REM_MEM_REG,
+        Request.SET_VRING_KICK,
+        Request.SET_VRING_CALL,
+        Request.SET_VRING_ERR,
+        Request.SET_VRING_ENABLE,
+        Request.SET_BACKEND_REQ_FD,
+        Request.SET_CONFIG,
+    }
+)
 
 #: where the first region is in the guest, and where the others (QEMU splits memory below the 4 GiB hole)
 _ABOVE_4G = 1 << 32
@@ -194,7 +209,7 @@ class FrontEnd:
         self.set_vring_base(index)
         self.set_vring_addr(index)
         self.set_vring_kick(index)
-        self.kick(index)                        # as QEMU does, for back-ends that start a ring at its first kick
+        self.kick(index)  # as QEMU does, for back-ends that start a ring at its first kick
         self.set_vring_call(index)
 
     def stop(self) -> list[int]:

@@ -39,8 +39,10 @@ def back_end_main(argv: list[str] | None = None) -> int:
             signal.signal(number, lambda *_: device.stop())
         try:
             if options.listen is None:
-                sock = endpoint.inherited(options.fd) if options.connect is None else endpoint.connect(
-                    options.connect, options.timeout
+                sock = (
+                    endpoint.inherited(options.fd)
+                    if options.connect is None
+                    else endpoint.connect(options.connect, options.timeout)
                 )
                 device.serve(sock)
                 return 0

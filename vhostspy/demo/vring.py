@@ -219,7 +219,7 @@ class DeviceRing(SplitRing):
         self, table: memoryview | bytes, at: int, readable: list[Piece], writable: list[Piece], *, indirect: bool
     ) -> None:
         count = len(table) // DESCRIPTOR.size
-        for _ in range(count):                  # a chain longer than its table goes round
+        for _ in range(count):  # a chain longer than its table goes round
             if at >= count:
                 raise RingError(f"descriptor {at} is outside a table of {count}")
             address, length, flags, next = DESCRIPTOR.unpack_from(table, at * DESCRIPTOR.size)

@@ -118,7 +118,7 @@ class Connection:
             while left:
                 self._bound(deadline)
                 left = left[self.socket.sendmsg([left], control) :]
-                control = []                    # they went with the first octet
+                control = []  # they went with the first octet
         except TimeoutError:
             raise PeerError(f"the other side took no octets for {self.timeout_s:g} s") from None
         except (BrokenPipeError, ConnectionResetError):
