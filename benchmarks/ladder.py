@@ -196,6 +196,22 @@ def memory(rounds: int, quick: bool, tools: Path, checks: Checks) -> list[Result
     ]
 
 
+def in_wireshark(tools: Path) -> list[Result]:
+    """Whether tshark opens a capture of long messages: packets that it doesn't show."""
+    if shutil.which("tshark") is None:
+        say("SKIPPED: does tshark open it; tshark is not installed")
+        return []
+    path = tools / "long.pcapng"
+    measure = run("v1m", CAPTURE, 20, tools, keep=path)
+    command = ["tshark", "-n", "-r", str(path), "-T", "fields", "-e", "frame.number"]
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    path.unlink()
+    if shown.returncode != 0:
+        raise Failed(f"tshark does not open a capture: {shown.stderr}")
+    missing = max(0, measure.sent + measure.received - len(shown.stdout.split()))
+    return [Result("messages of 1 MiB that tshark does not show", (missing,), 0, 0, unit="")]
+
+
 def starting(rounds: int, tools: Path) -> list[Result]:
     """Start-up against ``python -c pass``; each value is the least of three."""
     script = startup.console_script()
@@ -327,6 +343,8 @@ def main(arguments: list[str] | None = None) -> int:
                     count = QUICK[load] if options.quick else max(1, int(usual * options.scale))
                     rows = [row for row in ROWS if row.load == load]
                     results += run_load(load, rows, rounds, count, tools, checks)
+            if "v1m" in chosen:
+                results += in_wireshark(tools)
             if "memory" in chosen:
                 results += memory(rounds, options.quick, tools, checks)
             if "startup" in chosen:

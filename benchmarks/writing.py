@@ -32,7 +32,6 @@ class Yardstick(NamedTuple):
 
 YARDSTICKS = {
     "dpkt": Yardstick("dpkt", 100_000, (5, 8)),
-    "dpkt, all in one call": Yardstick("dpkt", 300_000, (5, 8)),
     "python-pcapng": Yardstick("pcapng", 20_000, (20, 40)),
     "scapy": Yardstick("scapy", 5_000, (100, 200)),
 }
