@@ -49,6 +49,10 @@ HEADER = Struct("<4sBBHBBBBIIIIIQQQQQQIHH")
 DESCRIPTOR = Struct("<BBBBIQQQQ88s")
 
 # fmt: off
+#: octets of a descriptor's name
+NAME_SIZE = 88
+_U64 = (1 << 64) - 1
+
 #: what a descriptor is for
 ROLES = (
     "", "memory", "kick", "call", "err", "log", "log-event", "inflight", "socket", "userfault", "object",
@@ -106,3 +110,40 @@ class Record(NamedTuple):
     data: bytes
     fds_at: int = 0
     fds: tuple[Descriptor, ...] = ()
+
+
+def pack_descriptor(one: Descriptor) -> bytes:
+    """The 128 octets of a descriptor entry; of a name that is too long its end is kept."""
+    known = 0
+    size = seals = number = 0
+    if one.size is not None:
+        known, size = known | HAS_SIZE, one.size
+    if one.seals is not None:
+        known, seals = known | HAS_SEALS, one.seals
+    if one.eventfd_id is not None:
+        known, number = known | HAS_EVENTFD_ID, one.eventfd_id
+    name = one.name.encode(errors="surrogateescape")
+    if len(name) > NAME_SIZE:
+        known, name = known | NAME_CUT, name[-NAME_SIZE:]
+    role = ROLES.index(one.role) if one.role in ROLES else 0
+    kind = KINDS.index(one.kind) if one.kind in KINDS else KINDS.index("other")
+    access = ACCESS.index(one.access)
+    return DESCRIPTOR.pack(
+        role, kind, access, known, seals & 0xFFFFFFFF, one.device, one.inode, size & _U64, number, name
+    )
+
+
+def unpack_descriptor(entry: bytes | memoryview) -> Descriptor:
+    """A descriptor entry; what a newer writer knows and we don't is an empty role or an ``other``."""
+    role, kind, access, known, seals, device, inode, size, number, name = DESCRIPTOR.unpack_from(entry)
+    return Descriptor(
+        ROLES[role] if role < len(ROLES) else "",
+        KINDS[kind] if kind < len(KINDS) else "other",
+        ACCESS[access] if access < len(ACCESS) else "",
+        device,
+        inode,
+        size if known & HAS_SIZE else None,
+        seals if known & HAS_SEALS else None,
+        number if known & HAS_EVENTFD_ID else None,
+        name.rstrip(b"\0").decode(errors="surrogateescape" if not known & NAME_CUT else "replace"),
+    )
