@@ -63,7 +63,8 @@ imports: $(READY)
 	$(BIN)/lint-imports
 
 soak: peers
-	$(PYTEST) -m soak
+	$(PYTEST) tests/peers -m 'peers and not soak and not sid' --repeat 10
+	$(PYTEST) -m 'soak and not sid'
 
 fuzz: $(READY)
 	$(PYTEST) -m fuzz --hypothesis-profile=fuzz
@@ -72,6 +73,7 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.ladder
 
 test-sid: peers
+	sh tests/peers/sid.sh
 	$(PYTEST) -m sid
 
 # not by a pytest plug-in: ours would be imported before it counts

@@ -49,8 +49,8 @@ def pretend(monkeypatch: pytest.MonkeyPatch) -> Pretend:
 
 
 def test_every_command_has_a_module_and_a_line_in_the_help(checkout: Path) -> None:
-    modules = {path.stem for path in (checkout / "vhostspy" / "commands").glob("*.py")} - {"__init__"}
-    assert modules == set(COMMANDS)
+    modules = (checkout / "vhostspy" / "commands").glob("*.py")
+    assert {path.stem for path in modules if "\ndef run(" in path.read_text("utf-8")} == set(COMMANDS)
 
 
 @pytest.mark.parametrize("option", ["--version", "-V"])
