@@ -1,0 +1,161 @@
+"""The control socket: what may be asked of a running relay.
+
+A Unix socket of the relay's own, never the one that peers use, at ``folder()/PID.sock``, mode 0600. One JSON object a line
+each way. Requests have a member ``do``:
+
+- ``{"do": "status"}``: names of the sockets, the capture's path, sessions, messages so far;
+- ``{"do": "annotate", "text": "…"}``: a note for people goes into the capture, between the messages of that moment;
+- ``{"do": "detach"}``: record no more; the traffic goes on, exactly as before, until it ends.
+
+Answers have ``ok``, and ``text`` with a sentence where it is false.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import sys
+from time import monotonic_ns, time_ns
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .pairing import Relay
+
+#: the longest request; whoever sends more is no friend
+LONGEST = 65_536
+
+
+def folder() -> str:
+    """Where control sockets of this user are: ``$XDG_RUNTIME_DIR/vhostspy``, else a folder of one's own in $TMPDIR."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    if runtime and os.path.isdir(runtime):
+        return os.path.join(runtime, "vhostspy")
+    temporary = os.environ.get("TMPDIR") or "/tmp"
+    return os.path.join(temporary, f"vhostspy-{os.getuid()}")
+
+
+class Control:
+    """Listens, and answers in the relay's thread; a caller that does not read its answer is dropped.
+
+    Owns its socket and its callers' connections. Without a usable folder there is no control socket, which
+    ``problem`` says; the relay works all the same.
+    """
+
+    def __init__(self, relay: Relay, capture: str) -> None:
+        self.relay = relay
+        self.capture = capture
+        self.path = ""
+        self.problem = ""
+        self._callers: dict[int, tuple[socket.socket, bytearray]] = {}
+        self._listener: socket.socket | None = None
+        try:
+            self._open()
+        except OSError as error:
+            self.problem = f"no control socket: {error.filename or self.path}: {error.strerror}"
+            self.close()
+
+    def _open(self) -> None:
+        place = folder()
+        os.makedirs(place, mode=0o700, exist_ok=True)
+        found = os.lstat(place)
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
+            raise OSError(1, "is not a folder of this user's alone", place)
+        self.path = os.path.join(place, f"{os.getpid()}.sock")
+        if os.path.lexists(self.path):
+            os.unlink(self.path)  # of a process that had our number before
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        mask = os.umask(0o177)
+        try:
+            self._listener.bind(self.path)
+        finally:
+            os.umask(mask)
+        self._listener.listen(4)
+        self.relay.loop.watch(self._listener, self.relay.loop.IN, self._accept, lambda fd, events: self._accept())
+
+    def _accept(self) -> None:
+        assert self._listener is not None
+        try:
+            caller, _ = self._listener.accept()
+        except OSError:
+            return
+        caller.setblocking(False)
+        number = caller.fileno()
+        self._callers[number] = (caller, bytearray())
+        self.relay.loop.watch(caller, self.relay.loop.IN, lambda: self._read(number), lambda fd, events: self._read(fd))
+
+    def _read(self, number: int) -> None:
+        caller, text = self._callers[number]
+        try:
+            data = caller.recv(LONGEST)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        text += data
+        if not data or len(text) > LONGEST:
+            self._drop(number)
+            return
+        import json
+
+        while b"\n" in text:
+            line, _, rest = bytes(text).partition(b"\n")
+            text[:] = rest
+            answer = json.dumps(self._answer(line), separators=(",", ":")) + "\n"
+            try:
+                caller.sendall(answer.encode())
+            except OSError:
+                self._drop(number)
+                return
+
+    def _answer(self, line: bytes) -> dict[str, Any]:
+        import json
+
+        try:
+            request = json.loads(line)
+            wanted = request["do"]
+        except (ValueError, TypeError, KeyError):
+            return {"ok": False, "text": 'expected a JSON object with a member "do": status, annotate or detach'}
+        relay = self.relay
+        if wanted == "status":
+            return {
+                "ok": True,
+                "pid": os.getpid(),
+                "front_end": relay.sides[0].name,
+                "back_end": relay.sides[1].name,
+                "capture": self.capture,
+                "capture_fd": relay.writer.fd,
+                "sessions": [session.number for session in relay.sessions],
+                "sessions_so_far": relay.count,
+                "messages": relay.writer.number,
+            }
+        if wanted == "annotate":
+            text = request.get("text")
+            if not isinstance(text, str) or not text:
+                return {"ok": False, "text": 'annotate: expected a member "text" with the words of the note'}
+            sessions = relay.sessions
+            session = sessions[-1].number if len(sessions) == 1 else 0
+            relay.writer.event({"event": "note", "text": text}, time_ns(), monotonic_ns(), session=session)
+            return {"ok": True, "after": relay.writer.number}
+        if wanted == "detach":
+            relay.detach()
+            return {"ok": True, "messages": relay.writer.number}
+        return {"ok": False, "text": f"{str(wanted)[:40]!r} is none of status, annotate, detach"}
+
+    def _drop(self, number: int) -> None:
+        caller, _ = self._callers.pop(number)
+        self.relay.loop.unwatch(caller)
+        caller.close()
+
+    def close(self) -> None:
+        """Stop listening and remove the socket's path."""
+        for number in list(self._callers):
+            self._drop(number)
+        if self._listener is not None:
+            self.relay.loop.unwatch(self._listener)
+            self._listener.close()
+            self._listener = None
+            try:
+                os.unlink(self.path)
+            except OSError as error:
+                sys.stderr.write(f"vhostspy: {self.path}: {error.strerror}\n")

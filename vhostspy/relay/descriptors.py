@@ -1,0 +1,59 @@
+"""Descriptors on their way: received with ``recvmsg``, owned as plain numbers, sent once, closed once.
+
+A list of descriptors always has exactly one owner. Functions that take one over say so; the last owner is the
+capture's writer, which notes the kernel's facts about each and closes it.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from array import array
+
+#: room for the 253 descriptors that Linux lets through in one message
+CONTROL_SIZE = socket.CMSG_SPACE(253 * 4)
+RECEIVE_FLAGS = socket.MSG_CMSG_CLOEXEC | socket.MSG_DONTWAIT
+
+Ancillary = list[tuple[int, int, bytes]]
+
+
+def received(ancillary: Ancillary) -> list[int]:
+    """The descriptors that came with a read; the caller owns them. Credentials are not for us."""
+    fds: list[int] = []
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            numbers = array("i")
+            numbers.frombytes(data[: len(data) - len(data) % numbers.itemsize])
+            fds.extend(numbers)
+    return fds
+
+
+def rights(fds: list[int]) -> Ancillary:
+    """The same the other way: what ``sendmsg`` wants."""
+    return [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", fds).tobytes())]
+
+
+def close_all(fds: list[int]) -> None:
+    """Close what the caller owns, and empty the list, so that nothing is closed twice."""
+    while fds:
+        os.close(fds.pop())
+
+
+def duplicate(fds: list[int]) -> list[int]:
+    """Copies with the same lifetime rules as any list here; what the process has no room for is left out."""
+    copies: list[int] = []
+    for fd in fds:
+        try:
+            copies.append(os.dup(fd))
+        except OSError:
+            break
+    return copies
+
+
+def is_stream_socket(fd: int) -> bool:
+    """Whether it can carry messages of its own (and be replaced by a relayed pair)."""
+    if not stat.S_ISSOCK(os.fstat(fd).st_mode):
+        return False
+    with socket.socket(fileno=os.dup(fd)) as probe:
+        return probe.family == socket.AF_UNIX and probe.type == socket.SOCK_STREAM

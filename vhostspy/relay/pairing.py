@@ -1,0 +1,302 @@
+"""Which connections make a session: listeners, connectors, and the four ways to combine them.
+
+One side listens and the other is connected to, or both listen (the nth connections pair up), or both are connected to
+(once a session). A connection to the other side is made for each that arrives, never to look whether somebody is there;
+if nobody is yet, it is tried again with growing pauses.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from time import monotonic_ns, time_ns
+from typing import Any, NamedTuple
+
+from vhostspy.capture.record import FROM_SPY
+from vhostspy.capture.writer import Writer
+from vhostspy.dissectors import registry
+from vhostspy.dissectors.rows import Channel as ChannelRow
+
+from .endpoint import Connector, Listener
+from .loop import Loop
+from .nowhere import Nowhere
+from .policy import PolicyMaker
+from .session import Session
+
+FIRST_PAUSE_NS = 10_000_000
+LONGEST_PAUSE_NS = 500_000_000
+#: how long no connection is accepted after the process ran out of descriptors
+ACCEPT_PAUSE_NS = 100_000_000
+
+
+class Settings(NamedTuple):
+    #: "" : told from the first message
+    protocol: str = ""
+    exact_reads: bool = False
+    once: bool = False
+    connect_timeout_s: float = 10.0
+    new_policy: PolicyMaker | None = None
+    #: one line for people, on standard error
+    say: Callable[[str], None] = lambda text: None
+
+
+class Waiting:
+    """A connection that has no other side yet; owned here until a session takes it."""
+
+    def __init__(self, arrived: socket.socket) -> None:
+        self.socket = arrived
+        self.gone = False
+
+
+class Relay:
+    """Pairs connections into sessions and runs them. ``sides``: the front-end's (client's), then the back-end's.
+
+    Owns the listeners. ``failure`` is the sentence of the first thing that went wrong on our side, or None.
+    """
+
+    def __init__(self, sides: tuple[Listener | Connector, Listener | Connector], writer: Writer | Nowhere, settings: Settings) -> None:
+        self.sides = sides
+        self.settings = settings
+        self.loop = Loop(writer)
+        self.failure: str | None = None
+        self.sessions: list[Session] = []
+        self.count = 0
+        self._last_number = 0
+        self._queues: tuple[deque[Waiting], deque[Waiting]] = (deque(), deque())
+        self._listening = False
+
+    # -- from start to end --------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to accept, or to connect when nobody connects to us."""
+        if any(isinstance(side, Listener) for side in self.sides):
+            self._listen(True)
+        else:
+            self._connect_both(0)
+
+    def run(self) -> None:
+        try:
+            self.loop.run()
+        finally:
+            self.close()
+
+    def stop(self) -> None:
+        """End all sessions, then the loop."""
+        for session in list(self.sessions):
+            session.finish()
+        self.loop.running = False
+
+    def close(self) -> None:
+        for session in list(self.sessions):
+            session.finish()
+        for queue in self._queues:
+            while queue:
+                self._forget(queue.popleft())
+        self._listen(False)
+        for side in self.sides:
+            if isinstance(side, Listener):
+                side.close()
+
+    @property
+    def writer(self) -> Writer | Nowhere:
+        return self.loop.writer
+
+    def detach(self) -> None:
+        """Record no more; the traffic goes on."""
+        self.event("end", text="the relay was told to record no more; the traffic goes on")
+        self.writer.close()
+        self.loop.writer = Nowhere(self.writer.number)
+        for session in self.sessions:
+            for channel in session.channels:
+                for direction in channel.directions:
+                    direction.lane = session.lane(channel, direction.sender)
+
+    def failed(self, text: str) -> None:
+        """Our own trouble, not the peers': said at once, and told by the exit status."""
+        self.failure = self.failure or text
+        self.settings.say(text)
+
+    def event(self, name: str, **members: Any) -> None:
+        """Something that belongs to no session."""
+        self.writer.event({"event": name, **members}, time_ns(), monotonic_ns(), sender=FROM_SPY)
+
+    # -- what sessions ask for ----------------------------------------------------------------------------------------
+
+    def channel_row(self, protocol: str, kind: str) -> ChannelRow | None:
+        return registry.channel(protocol, kind)
+
+    def session_ended(self, session: Session) -> None:
+        self.sessions.remove(session)
+        if self.settings.once and not session.silent:
+            self.stop()
+        elif self.settings.once:
+            self._listen(True)
+        if self.loop.running and all(isinstance(side, Connector) for side in self.sides):
+            self.loop.call_at(monotonic_ns() + FIRST_PAUSE_NS, self._connect_both)
+
+    def heard(self, session: Session) -> None:
+        """A session is no mere probe: its first bytes came."""
+        if self.settings.once:
+            self._listen(False)
+            for side in self.sides:
+                if isinstance(side, Listener):
+                    side.close()
+
+    # -- connections --------------------------------------------------------------------------------------------------
+
+    def _listen(self, on: bool) -> None:
+        if on == self._listening:
+            return
+        self._listening = on
+        for number, side in enumerate(self.sides):
+            if isinstance(side, Listener) and side.socket.fileno() >= 0:
+                if on:
+                    accept = partial(self._accept, number)
+                    self.loop.watch(side.socket, Loop.IN, accept, lambda fd, events, accept=accept: accept())  # type: ignore[misc]
+                else:
+                    self.loop.unwatch(side.socket)
+
+    def _accept(self, number: int) -> None:
+        side = self.sides[number]
+        assert isinstance(side, Listener)
+        try:
+            arrived, _ = side.socket.accept()
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self.settings.say(f"{side.name}: cannot accept a connection now: {error.strerror}")
+            self._listen(False)
+            self.loop.call_at(monotonic_ns() + ACCEPT_PAUSE_NS, lambda now: self._listen(True))
+            return
+        arrived.setblocking(False)
+        waiting = Waiting(arrived)
+        self._watch_waiting(waiting)
+        other = self.sides[1 - number]
+        if isinstance(other, Connector):
+            if self.settings.once:
+                self._listen(False)
+            self._connect(waiting, number, other, monotonic_ns(), FIRST_PAUSE_NS)
+        else:
+            self._queues[number].append(waiting)
+            self._pair()
+
+    def _watch_waiting(self, waiting: Waiting) -> None:
+        """Notice when it hangs up, without reading from it."""
+
+        def hung_up(fd: int, events: int) -> None:
+            waiting.gone = True
+            self.loop.unwatch(waiting.socket)
+
+        self.loop.watch(waiting.socket, 0, lambda: None, hung_up)
+
+    def _forget(self, waiting: Waiting) -> None:
+        if not waiting.gone:
+            self.loop.unwatch(waiting.socket)
+        waiting.socket.close()
+
+    def _take(self, waiting: Waiting) -> socket.socket:
+        if not waiting.gone:
+            self.loop.unwatch(waiting.socket)
+        return waiting.socket
+
+    def _pair(self) -> None:
+        """Both sides listen: the nth connections belong together. Those that went before they spoke are no nth."""
+        for queue in self._queues:
+            while queue and queue[0].gone:
+                self._forget(queue.popleft())
+        while self._queues[0] and self._queues[1]:
+            front, back = (queue.popleft() for queue in self._queues)
+            self._begin([self._take(front), self._take(back)])
+
+    def _connect(self, waiting: Waiting, number: int, other: Connector, since: int, pause: int) -> None:
+        """Reach the other side for a connection that arrived."""
+        reached = other.attempt()
+        if isinstance(reached, socket.socket):
+            sockets = [self._take(waiting), reached]
+            self._begin(sockets if number == 0 else sockets[::-1])
+            return
+        now = monotonic_ns()
+        timeout_s = self.settings.connect_timeout_s
+        if waiting.gone or now - since >= timeout_s * 1e9:
+            self._forget(waiting)
+            if not waiting.gone:
+                self._unreachable(other, reached, timeout_s)
+            elif self.settings.once:
+                self._listen(True)
+            return
+        if since == now or pause == FIRST_PAUSE_NS:
+            self.settings.say(f"{other.name}: {reached.strerror}; trying again for {timeout_s:g} s")
+        next_pause = min(pause * 2, LONGEST_PAUSE_NS)
+        due = min(now + pause, since + int(timeout_s * 1e9))
+        self.loop.call_at(due, lambda now: self._connect(waiting, number, other, since, next_pause))
+
+    def _unreachable(self, other: Connector, error: OSError, timeout_s: float) -> None:
+        text = f"{other.name}: could not be reached within {timeout_s:g} s: {error.strerror}"
+        self.event("fault", text=text)
+        if self.settings.once:
+            self.failed(text)
+            self.stop()
+        else:
+            self.settings.say(text)
+
+    def _connect_both(self, now: int, since: int = 0, pause: int = FIRST_PAUSE_NS, first: socket.socket | None = None) -> None:
+        """Nobody connects to us: reach the front-end's side, then the back-end's, for one session."""
+        since = since or monotonic_ns()
+        while True:
+            number = 0 if first is None else 1
+            side = self.sides[number]
+            assert isinstance(side, Connector)
+            reached = side.attempt()
+            if not isinstance(reached, socket.socket):
+                break
+            if first is not None:
+                self._begin([first, reached])
+                return
+            first = reached
+        timeout_s = self.settings.connect_timeout_s
+        if monotonic_ns() - since >= timeout_s * 1e9:
+            if first is not None:
+                first.close()
+            self._unreachable(side, reached, timeout_s)
+            if not self.settings.once and self.count == 0:
+                self.failed(f"{side.name}: nobody is there")
+                self.stop()
+                return
+            first, since = None, 0
+        elif pause == FIRST_PAUSE_NS and not self.count:
+            self.settings.say(f"{side.name}: {reached.strerror}; trying again for {timeout_s:g} s")
+        next_pause = min(pause * 2, LONGEST_PAUSE_NS)
+        self.loop.call_at(
+            monotonic_ns() + pause, lambda now: self._connect_both(now, since, next_pause, first) if self.loop.running else None
+        )
+
+    def _begin(self, sockets: list[socket.socket]) -> None:
+        self.count += 1
+        session = Session(self, self.count, self._last_number, sockets)
+        self._last_number = self.count
+        self.sessions.append(session)
+
+    def peers(self, sockets: list[socket.socket]) -> dict[str, Any]:
+        """Who is at each end, as far as the kernel says (it knows the process that connected, or that listens)."""
+        found: dict[str, Any] = {}
+        for end, name, sock, side in zip((0, 1), ("front_end", "back_end"), sockets, self.sides, strict=True):
+            del end
+            credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+            pid = int.from_bytes(credentials[:4], _NATIVE)
+            found[name] = {"path": side.name, "pid": pid, "program": _program(pid)}
+        return found
+
+
+_NATIVE: Any = __import__("sys").byteorder
+
+
+def _program(pid: int) -> str:
+    """The name of a process, or "": it may be gone, or somebody else's."""
+    try:
+        with open(f"/proc/{pid}/comm", "rb") as comm:
+            return os.fsdecode(comm.read()).strip()
+    except OSError:
+        return ""
