@@ -26,6 +26,10 @@ class Names(NamedTuple):
     #: the bits that ``names`` leaves out belong to the type of device, if that is known
     device: bool = False
 
+    def bits(self, value: int) -> list[str]:
+        """The bits that are set, by name; those without one by number."""
+        return [self.names.get(bit) or f"bit {bit}" for bit in range(value.bit_length()) if value >> bit & 1]
+
 
 class Gate(NamedTuple):
     """A feature bit that must have been agreed on."""

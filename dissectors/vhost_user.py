@@ -270,20 +270,24 @@ IOTLB = Layout(
     PAYLOAD + "IOTLB message",
 )
 
+_CONFIG_PIECE: tuple[Member, ...] = (
+    Field("offset", "u32", "first byte of the configuration space"),
+    Field("length", "u32", "bytes of it"),
+    Field(
+        "config_flags",
+        "u32",
+        "why it is written; the specification has values, rust-vmm and crosvm have bits",
+        Names("values", {0: "guest write", 1: "migration, or writable", 2: "migration (bit)"}),
+    ),
+)
+_CONFIG_SOURCE = PAYLOAD + "Virtio device config space"
 CONFIG = Layout(
     "config",
-    (
-        Field("offset", "u32", "first byte of the configuration space"),
-        Field("length", "u32", "bytes of it"),
-        Field(
-            "config_flags",
-            "u32",
-            "why it is written; the specification has values, rust-vmm and crosvm have bits",
-            Names("values", {0: "guest write", 1: "migration, or writable", 2: "migration (bit)"}),
-        ),
-        Bytes("config", "length", "contents of the configuration space", show="config"),
-    ),
-    PAYLOAD + "Virtio device config space",
+    (*_CONFIG_PIECE, Bytes("config", "length", "contents of the configuration space", show="config")),
+    _CONFIG_SOURCE,
+)
+CONFIG_ASKED = Layout(
+    "config asked for", (*_CONFIG_PIECE, Bytes("config", "length", "room for the answer")), _CONFIG_SOURCE
 )
 
 INFLIGHT = Layout(
@@ -388,7 +392,7 @@ CRYPTO_SYMMETRIC = Layout(
         *_SYMMETRIC,
         Padding(4),
         *_SYMMETRIC_KEYS,
-        Padding(448, "unused"),
+        Padding(432, "unused"),
         _SESSION_ID,
     ),
     _CRYPTO_SOURCE,
@@ -412,7 +416,8 @@ CRYPTO_ASYMMETRIC = Layout(
 )
 CRYPTO_OLD = Layout(
     "crypto session before QEMU 8.0",
-    (_SESSION_ID, Field("op_code", "u32", "service and operation", _OP_CODES, "hex"), *_SYMMETRIC, *_SYMMETRIC_KEYS),
+    # "operation", not "op_code": by its members it could not be told from the newer one
+    (_SESSION_ID, Field("operation", "u32", "service and operation", _OP_CODES, "hex"), *_SYMMETRIC, *_SYMMETRIC_KEYS),
     _CRYPTO_SOURCE,
 )
 CRYPTO = (CRYPTO_ASYMMETRIC, CRYPTO_SYMMETRIC, CRYPTO_OLD)
@@ -501,7 +506,7 @@ FRONT_END_MESSAGES = (
         request_fds=Fds("memory", 0, 8, each="count", release=_MEMORY_GONE),
         source=FRONT + "SET_MEM_TABLE",
         text="Replaces the table of guest memory; one descriptor a region, in their order.",
-        info="{count} regions",
+        info="{count} regions|addresses taken over",
         reply_info="{count} regions",
         notes="Acknowledged when asked for. After POSTCOPY_LISTEN it is always answered, by a table of the same length "
         "with the back-end's own addresses, and an acknowledgement from the front-end follows, which has no answer.",
@@ -511,7 +516,7 @@ FRONT_END_MESSAGES = (
         request_fds=Fds("log", 1, 1, needs=_protocol(1), release=("SET_LOG_BASE",)),
         source=FRONT + "SET_LOG_BASE",
         text="Hands over the dirty page log.",
-        info="{mmap_length} at {mmap_offset}",
+        info="{mmap_length} at {mmap_offset}|at {log_base}",
         notes="With LOG_SHMFD it carries the log's descriptor and is always answered, by nothing, a u64 or the same "
         "structure; without, there is neither.",
     ),
@@ -537,14 +542,14 @@ FRONT_END_MESSAGES = (
         "SET_VRING_BASE", 10, FRONT_END, request=VRING_BASE, reply=None,
         source=FRONT + "SET_VRING_BASE",
         text="Where in a ring the back-end goes on.",
-        info="ring {index} at {num}{available_index}",
+        info="ring {index} at {num}|ring {index} at {available_index}",
     ),
     Message(
         "GET_VRING_BASE", 11, FRONT_END, request=(VRING_NOTIFY,), reply=VRING_BASE, answer="reply",
         source=FRONT + "GET_VRING_BASE",
         text="Stops a ring and asks how far it came.",
         info="ring {index}",
-        reply_info="ring {index} at {num}{available_index}",
+        reply_info="ring {index} at {num}|ring {index} at {available_index}",
     ),
     Message(
         "SET_VRING_KICK", 12, FRONT_END, request=(VRING_FD,), reply=None, request_fds=_KICK,
@@ -636,11 +641,11 @@ FRONT_END_MESSAGES = (
         info="ring {index}, {num}",
     ),
     Message(
-        "GET_CONFIG", 24, FRONT_END, request=(CONFIG,), reply=(CONFIG, EMPTY), answer="reply", needs=(_CONFIG,),
+        "GET_CONFIG", 24, FRONT_END, request=(CONFIG_ASKED,), reply=(CONFIG, EMPTY), answer="reply", needs=(_CONFIG,),
         source=FRONT + "GET_CONFIG",
         text="Reads the device's configuration space.",
         info="{length} bytes at {offset}",
-        reply_info="{length} bytes at {offset}",
+        reply_info="{length} bytes at {offset}|failed",
         notes="An error is an empty payload, or one whose length member is 0. What the request carries as contents has "
         "no meaning.",
     ),
@@ -655,7 +660,7 @@ FRONT_END_MESSAGES = (
         older=("CRYPTO_CREATE_SESS",),
         source=FRONT + "CREATE_CRYPTO_SESSION",
         text="Opens a crypto session; keys travel in clear text.",
-        info="{op_code}",
+        info="{op_code}|{operation}",
         reply_info="session {session_id}",
     ),
     Message(
@@ -730,7 +735,7 @@ FRONT_END_MESSAGES = (
         request_fds=Fds("memory", 1, 1, release=_MEMORY_GONE),
         source=FRONT + "ADD_MEM_REG",
         text="Adds a region to the guest memory.",
-        info="{length} at {guest_address}",
+        info="{length} at {guest_address}|addresses taken over",
         reply_info="{length} at {guest_address}",
         notes="Acknowledged when asked for. After POSTCOPY_LISTEN it is always answered, by a region with the "
         "back-end's own address; a last one of 8 bytes, without descriptor, is the front-end's acknowledgement and has "
@@ -741,7 +746,7 @@ FRONT_END_MESSAGES = (
         request_fds=Fds("memory", 0, 1, release=("REM_MEM_REG",)),
         source=FRONT + "REM_MEM_REG",
         text="Takes a region out of the guest memory.",
-        info="{length} at {guest_address}",
+        info="{length} at {guest_address}|addresses taken over",
         notes="No descriptor; older front-ends send one, which the back-end closes.",
     ),
     Message(
@@ -795,7 +800,7 @@ FRONT_END_MESSAGES = (
         source=QEMU + "VHOST_USER_GET_VRING_BASE_SKIP_DRAIN",
         text="Stops a ring without waiting for requests under way.",
         info="ring {index}",
-        reply_info="ring {index} at {num}{available_index}",
+        reply_info="ring {index} at {num}|ring {index} at {available_index}",
         notes="After the text of 11.1: in QEMU's code only.",
     ),
     Message(
