@@ -1,0 +1,1 @@
+"""The protocols as tables, and what is derived from them; imported as ``vhostspy.dissectors``."""
