@@ -7,22 +7,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NoReturn
 
 from vhostspy.dissectors.rows import BACK_END, FRONT_END
+from vhostspy.errors import nearest
 
 #: what the ends are called: vhost-user's names, and vfio-user's
 ENDS = {"front-end": FRONT_END, "back-end": BACK_END, "client": FRONT_END, "server": BACK_END}
-
-
-def nearest(word: str, right: Iterable[str]) -> str:
-    """`` (did you mean …?)`` with the word most like ``word``; empty where none is near."""
-    from difflib import get_close_matches
-
-    known = {candidate.lower(): candidate for candidate in right}
-    found = get_close_matches(word.lower(), known, 1, 0.55)
-    return f" (did you mean {known[found[0]]}?)" if found else ""
 
 
 def one_of(*values: str) -> Callable[[str], str]:

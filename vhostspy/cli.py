@@ -103,7 +103,7 @@ def dispatch(arguments: list[str]) -> int:
         )
     name = "relay" if arguments[0].startswith("-") else arguments.pop(0)
     if name not in COMMANDS:
-        from vhostspy.arguments import nearest
+        from vhostspy.errors import nearest
 
         return complain(f"vhostspy: there is no command {name!r}{nearest(name, COMMANDS)}; vhostspy --help lists them")
 

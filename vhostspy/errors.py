@@ -1,6 +1,8 @@
-"""The two ways a command ends other than well; the command line turns them into a sentence and an exit status."""
+"""The two ways a command ends other than well, which the command line turns into a sentence and an exit status."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 
 class WrongUse(Exception):
@@ -9,3 +11,12 @@ class WrongUse(Exception):
 
 class Failure(Exception):
     """A peer or the system failed: exit status 3. The text says who and what."""
+
+
+def nearest(word: str, right: Iterable[str]) -> str:
+    """`` (did you mean …?)`` with the word most like ``word``; empty where none is near."""
+    from difflib import get_close_matches
+
+    known = {candidate.lower(): candidate for candidate in right}
+    found = get_close_matches(word.lower(), known, 1, 0.55)
+    return f" (did you mean {known[found[0]]}?)" if found else ""

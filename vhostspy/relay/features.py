@@ -102,7 +102,7 @@ def _bits(texts: Iterable[str], known: Mapping[str, Mapping[int, list[str]]], de
             name = name.removeprefix(prefix) if name not in known else name
         places = known.get(name)
         if places is None:
-            from vhostspy.arguments import nearest
+            from vhostspy.errors import nearest
 
             raise WrongUse(f"{item} is no {what} that vhostspy knows{nearest(name, known)}; a bit's number will do as well")
         if len(places) > 1:
