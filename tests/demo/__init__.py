@@ -1,0 +1,1 @@
+"""The synthetic peers, connected to each other without a proxy between them."""
