@@ -9,7 +9,6 @@ payload does not fill. So ``encode`` gives back the octets of everything that ``
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache
 from struct import Struct, error
 from typing import Any, Literal, NamedTuple
 
@@ -74,12 +73,12 @@ def decode(
     Of several layouts that is taken which fills the payload exactly, and has been agreed on rather than not; if none
     does, the likeliest, with octets left over or missing.
     """
-    choice = _choice(message, reply, byte_order)
+    choice = _choices.get((id(message), reply, byte_order)) or _choice(message, reply, byte_order)
     plan = choice.sole
-    if plan is not None and plan.size == len(payload):
-        fields = plan.unpack(payload)
-        return Decoded(plan.layout, fields, plan.name(fields, context) if plan.named else {}, b"")
-    return choice.decode(payload, context)
+    if plan is None or plan.size != len(payload):
+        return choice.decode(payload, context)
+    fields = plan.unpack(payload, 0)
+    return Decoded(plan.layout, fields, plan.name(fields, context) if plan.named else {}, b"")
 
 
 def encode(
@@ -105,7 +104,7 @@ def decode_header(channel: Channel, data: bytes, byte_order: ByteOrder = "<") ->
     if len(data) < channel.header.length:
         wanted = channel.header.length
         raise WireError(f"a header is {wanted} bytes, here are {len(data)}", channel.name, 0, bytes(data))
-    fields = plan.unpack(data[: channel.header.length])
+    fields = plan.unpack(data, 0)
     return {name: value for name, value in fields.items() if isinstance(value, int)}
 
 
@@ -118,17 +117,32 @@ def info_line(message: Message, reply: bool, decoded: Decoded, context: Context 
     """What matters of a message, for a list; may be empty."""
     if decoded.missing:
         return f"{decoded.missing} byte{'s' * (decoded.missing > 1)} missing"
-    if decoded.layout is ACK:
-        text = plain(decoded.fields["value"], "result")
+    layout = decoded.layout
+    if layout is None:
+        text = ""
     else:
-        text = _template(message.reply_info if reply else message.info).format(decoded.layout, decoded.fields)
+        known = _lines.get((id(message), reply, id(layout))) or _line(message, reply, layout)
+        text = known.template.format(decoded.fields)
     if decoded.rest:
         extra = f"{len(decoded.rest)} bytes more than expected"
         return f"{text}, {extra}" if text else extra
     return text
 
 
-_template = lru_cache(maxsize=None)(Template)
+class _Line(NamedTuple):
+    template: Template
+    #: kept, so that their identities are not given to others
+    message: Message
+    layout: Layout
+
+
+_lines: dict[tuple[int, bool, int], _Line] = {}
+
+
+def _line(message: Message, reply: bool, layout: Layout) -> _Line:
+    text = "{value}" if layout is ACK else message.reply_info if reply else message.info
+    line = _lines[id(message), reply, id(layout)] = _Line(Template(text, layout), message, layout)
+    return line
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -214,6 +228,7 @@ def _disagreed(gate: Gate, context: Context) -> int:
 # Any: what a struct's code makes of octets, bytes or an integer
 Expand = Callable[[Any], Mapping[str, object]]
 Collect = Callable[[Mapping[str, object]], object]
+Unpack = Callable[[bytes, int], dict[str, object]]
 
 
 class _Item(NamedTuple):
@@ -238,20 +253,7 @@ class _Run:
         self.byte_order = byte_order
         self.struct = Struct(byte_order + "".join(item.code for item in items))
         self.size = self.struct.size
-        self.keys = tuple(item.name for item in items)
-        self.simple = all(item.expand is None for item in items)
-
-    def unpack(self, data: bytes, at: int = 0) -> dict[str, object]:
-        values = self.struct.unpack_from(data, at)
-        if self.simple:
-            return dict(zip(self.keys, values, strict=True))
-        fields: dict[str, object] = {}
-        for item, value in zip(self.items, values, strict=True):
-            if item.expand is None:
-                fields[item.name] = value
-            else:
-                fields.update(item.expand(value))
-        return fields
+        self.unpack = _unpacker(self.struct, items)
 
     def unpack_some(self, data: bytes, at: int) -> tuple[dict[str, object], int]:
         """The items that are there, zero padding too, and where the next would start."""
@@ -276,6 +278,37 @@ class _Run:
         except error as wrong:
             names = ", ".join(item.name for item in items)
             raise ValueError(f"a value of {names} does not fit: {wrong}") from None
+
+
+def _unpacker(struct: Struct, items: tuple[_Item, ...]) -> Unpack:
+    """The quickest way to these items: most messages have one or two, most of them without parts."""
+    unpack = struct.unpack_from
+    names = tuple(item.name for item in items)
+    first, second = (*names, "")[:2]
+    ways = tuple((item.name, item.expand) for item in items)
+
+    def several(data: bytes, at: int) -> dict[str, object]:
+        fields: dict[str, object] = {}
+        for (name, expand), value in zip(ways, unpack(data, at), strict=False):
+            if expand is None:
+                fields[name] = value
+            else:
+                fields.update(expand(value))
+        return fields
+
+    def simple(data: bytes, at: int) -> dict[str, object]:
+        return dict(zip(names, unpack(data, at), strict=False))
+
+    def pair(data: bytes, at: int) -> dict[str, object]:
+        one, other = unpack(data, at)
+        return {first: one, second: other}
+
+    def single(data: bytes, at: int) -> dict[str, object]:
+        return {first: unpack(data, at)[0]}
+
+    if any(item.expand is not None for item in items):
+        return several
+    return (single, pair)[len(items) - 1] if len(items) < 3 else simple
 
 
 class _Octets(NamedTuple):
@@ -307,6 +340,8 @@ class _Plan:
         runs = [step for step in self.steps if isinstance(step, _Run)]
         #: its length in bytes; None if that depends on its contents
         self.size: int | None = None
+        #: read it from octets that hold all of it, at an offset
+        self.unpack: Unpack = self._unpack
         #: the octets that it has at least
         self.least = sum(run.size for run in runs)
         if not self.steps:
@@ -314,7 +349,6 @@ class _Plan:
         elif len(runs) == len(self.steps) == 1:
             self.size, self.unpack = self.least, runs[0].unpack
         else:
-            self.unpack = self._unpack
             for step in self.steps:
                 if isinstance(step, _Repeat) and isinstance(step.times, int):
                     self.least += step.times * step.element_size
@@ -329,8 +363,8 @@ class _Plan:
             if not isinstance(step, _Run) and isinstance(how_many := _how_many(step), str)
         }
 
-    def _unpack(self, data: bytes) -> dict[str, object]:
-        return self.read(data)[0]
+    def _unpack(self, data: bytes, at: int) -> dict[str, object]:
+        return self.read_at(data, at)[0]
 
     def name(self, fields: Mapping[str, object], context: Context) -> dict[str, object]:
         """What the values of the members are called, where they are called something."""
@@ -358,7 +392,7 @@ class _Plan:
             if isinstance(step, _Run):
                 if left < step.size:
                     return fields, at, step.size - left
-                fields.update(step.unpack(data, at))
+                fields = {**fields, **step.unpack(data, at)} if fields else step.unpack(data, at)
                 at += step.size
             elif isinstance(step, _Octets):
                 size = left if step.size is None else _number(fields, step.size)
@@ -438,7 +472,7 @@ def _plan(layout: Layout, byte_order: ByteOrder) -> _Plan:
     return plan
 
 
-def _no_members(data: bytes) -> dict[str, object]:
+def _no_members(data: bytes, at: int) -> dict[str, object]:
     return {}
 
 
@@ -563,9 +597,9 @@ def _read_repeat(
         elements = [value for (value,) in step.element.iter_unpack(data[at:end])]
         at = end
     elif step.element.size is not None:
-        for _ in range(number):
-            elements.append(step.element.read_at(data, at)[0])
-            at += step.element_size
+        unpack, size = step.element.unpack, step.element.size
+        elements = [unpack(data, at + place * size) for place in range(number)]
+        at += number * size
     else:
         for _ in range(number):
             element, end, missing = step.element.read_at(data, at)

@@ -8,9 +8,13 @@ several templates, parted by ``|``, the first is taken whose members are all the
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any
 
-from .rows import Bytes, Field, Layout, Names
+from .rows import Bytes, Field, Layout, Names, Word
+
+Writer = Callable[[Any], str]
 
 _BRACES = re.compile(r"\{(\w+)(?::(\w+)|\?([^}]*))?\}")
 _UNITS = ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
@@ -67,32 +71,46 @@ def _octets(value: bytes, show: str) -> str:
 
 
 class Template:
-    """A row's line, prepared."""
+    """A row's line, prepared for the members of one layout."""
 
-    def __init__(self, text: str) -> None:
-        self.alternatives = [_BRACES.split(alternative) for alternative in text.split("|")]
-
-    def format(self, layout: Layout | None, fields: Mapping[str, object]) -> str:
-        """The line for these members; empty where none of the alternatives has all it names."""
-        for pieces in self.alternatives:
+    def __init__(self, text: str, layout: Layout) -> None:
+        writers = dict(_writers(layout))
+        self._start = ""
+        #: member, how its value is written, the text behind it
+        self._pieces: list[tuple[str, Writer, str]] = []
+        for alternative in text.split("|"):
             # text, then groups of (member, how to show it, text if set, text)
-            if all(name in fields for name, when in zip(pieces[1::4], pieces[3::4], strict=True) if when is None):
-                line = [pieces[0]]
-                for at in range(1, len(pieces), 4):
-                    name, show, when, after = pieces[at : at + 4]
-                    if when is not None:
-                        line.append(when if fields.get(name) else "")
-                    else:
-                        line.append(_member(layout, name, fields[name], show))
-                    line.append(after)
-                return "".join(line)
-        return ""
+            pieces = _BRACES.split(alternative)
+            if all(name in writers for name in pieces[1::4]):
+                self._start = pieces[0]
+                for name, show, when, after in zip(pieces[1::4], pieces[2::4], pieces[3::4], pieces[4::4], strict=True):
+                    writer = writers[name](show) if when is None else _text_if_set(when)
+                    self._pieces.append((name, writer, after))
+                break
+
+    def format(self, fields: Mapping[str, object]) -> str:
+        """The line; empty where none of the alternatives suits the layout."""
+        line = self._start
+        for name, write, after in self._pieces:
+            line += write(fields[name]) + after
+        return line
 
 
-def _member(layout: Layout | None, name: str, value: object, show: str | None) -> str:
-    for member in layout.members if layout is not None else ():
-        if isinstance(member, Field) and member.name == name:
-            return plain(value, show or member.show, member.names)
-        if isinstance(member, Bytes) and member.name == name:
-            return plain(value, show or member.show)
-    return plain(value, show or "")
+def _text_if_set(text: str) -> Writer:
+    return lambda value: text if value else ""
+
+
+def _writers(layout: Layout) -> Iterator[tuple[str, Callable[[str | None], Writer]]]:
+    """For each member: how it is written, unless the template says otherwise."""
+    for member in layout.members:
+        if isinstance(member, Word):
+            for part in member.parts:
+                yield part.name, lambda show: partial(plain, show=show or "")
+        elif isinstance(member, Field) or isinstance(member, Bytes):
+            yield member.name, partial(_writer, member)
+
+
+def _writer(member: Field | Bytes, show: str | None) -> Writer:
+    names = member.names if isinstance(member, Field) else None
+    show = show or member.show
+    return str if not show and names is None else partial(plain, show=show, names=names)
