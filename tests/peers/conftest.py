@@ -40,9 +40,14 @@ def repetition() -> int:
 
 
 @pytest.fixture
-def bench(request: pytest.FixtureRequest, repetition: int) -> Iterator[Bench]:
-    """The programs of this machine, or those of the chroot in a test marked ``sid``."""
-    place = SID if request.node.get_closest_marker("sid") else HERE
+def origin() -> str:
+    return "here"
+
+
+@pytest.fixture
+def bench(request: pytest.FixtureRequest, origin: str, repetition: int) -> Iterator[Bench]:
+    """The programs of this machine, or in tests that say so (``origin``) those of the chroot."""
+    place = SID if origin == "sid" else HERE
     if place.root is not None and not place.root.is_dir():
         missing(f"{place.root} (tests/peers/sid.sh makes it)")
     option = request.config.getoption

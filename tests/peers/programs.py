@@ -33,6 +33,13 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vhostspy"
 
+#: for tests that run with this machine's programs and, when asked for, with sid's; or with those only
+HERE_AND_SID = pytest.mark.parametrize("origin", ["here", pytest.param("sid", marks=pytest.mark.sid)])
+SID_ONLY = pytest.mark.parametrize("origin", [pytest.param("sid", marks=pytest.mark.sid)])
+
+#: bounds of waiting for a guest, in seconds; a run takes a tenth of these
+FIRMWARE, LINUX, MIGRATION = 10, 40, 120
+
 #: programs that no package puts on the search path
 ELSEWHERE = ("/usr/lib/qemu", "/usr/libexec")
 
@@ -94,7 +101,7 @@ class Place:
         if self.root is None:
             return list(arguments)
         mounts = 'for f in /dev /proc /sys "$1"; do mkdir -p "$0$f" && mount --rbind "$f" "$0$f" || exit 125; done'
-        script = f'{mounts}; cd "$0" && root=$0 && f=$1 && shift && exec chroot "$root" "$@"'
+        script = f'{mounts}; cd "$0" && root=$0 && f=$1 && shift && exec chroot "$root" env -C "$f" "$@"'
         return ["unshare", "--mount", "sh", "-c", script, str(self.root), str(folder), *arguments]
 
     def version(self, program: str) -> tuple[int, ...]:
@@ -376,8 +383,8 @@ class Bench:
         self.wait_for_socket(socket, program)
         return program
 
-    def testpmd(self, name: str, cpu: int, vdev: str, mode: str, *options: str) -> Program:
-        """dpdk-testpmd with one virtual device, one lcore for commands and one that moves packets, on the same CPU."""
+    def testpmd(self, name: str, cpu: int, vdev: str, mode: str, *options: str, stats_period_s: int = 60) -> Program:
+        """dpdk-testpmd with one virtual device; the lcore for commands and that for packets are on one CPU."""
         return self.start(
             "dpdk-testpmd",
             "--no-huge",
@@ -393,7 +400,7 @@ class Bench:
             "--",
             "--total-num-mbufs=2048",
             "--stats-period",
-            "60",
+            str(stats_period_s),
             f"--forward-mode={mode}",
             *options,
             name=name,

@@ -10,12 +10,9 @@ import signal
 import pytest
 
 from .guest.mbr import make_disk, sector
-from .programs import Bench, Program, Relay
+from .programs import FIRMWARE, HERE_AND_SID, LINUX, MIGRATION, Bench, Program, Relay
 
 pytestmark = pytest.mark.peers
-
-#: bounds of waiting, in seconds; a run takes a tenth of these
-FIRMWARE, LINUX, MIGRATION = 10, 40, 120
 
 
 def test_s_firmware_and_storage_daemon(bench: Bench) -> None:
@@ -30,6 +27,7 @@ def test_s_firmware_and_storage_daemon(bench: Bench) -> None:
     bench.matches(relay, "s")
 
 
+@HERE_AND_SID
 def test_c_linux_and_storage_daemon(bench: Bench) -> None:
     """The guest writes 1 MiB to its disk and reads it back; the image holds it."""
     disk = bench.disk("disk.img")
@@ -64,6 +62,7 @@ def test_dc_linux_and_virtiofsd_in_c(bench: Bench) -> None:
     bench.matches(relay, "dC")
 
 
+@HERE_AND_SID
 def test_g_linux_and_testpmd(bench: Bench) -> None:
     """DPDK answers the guest's pings."""
     bench.testpmd_backend()
@@ -74,6 +73,7 @@ def test_g_linux_and_testpmd(bench: Bench) -> None:
     bench.matches(relay, "g")
 
 
+@HERE_AND_SID
 def test_k_qemu_listens_and_testpmd_connects(bench: Bench) -> None:
     """The back-end is the one that connects, so the side we connect to is the front-end."""
     qemu = bench.linux("t=netstatic", *bench.net("q.sock", chardev=",server=on"))
@@ -85,6 +85,7 @@ def test_k_qemu_listens_and_testpmd_connects(bench: Bench) -> None:
     bench.matches(relay, "k")
 
 
+@HERE_AND_SID
 def test_l_iommu(bench: Bench) -> None:
     """With an IOMMU before the card the back-end asks for translations over its own channel."""
     bench.testpmd_backend(options=",iommu-support=1")
@@ -98,6 +99,7 @@ def test_l_iommu(bench: Bench) -> None:
     bench.matches(relay, "l")
 
 
+@HERE_AND_SID
 def test_j_backend_killed_twice(bench: Bench) -> None:
     """QEMU comes back through us each time, and the guest loses nothing."""
     disk = bench.disk("disk.img")
@@ -134,6 +136,7 @@ def test_ji_inflight_offered_by_us(bench: Bench) -> None:
     bench.matches(relay, "ji")
 
 
+@HERE_AND_SID
 def test_ib_migration_with_a_dirty_log(bench: Bench) -> None:
     """A guest moves to a second QEMU with a second back-end, while it writes."""
     disk = bench.disk("disk.img")

@@ -1,0 +1,84 @@
+"""Pairs that last, or want both cores of the machine to themselves."""
+
+from __future__ import annotations
+
+import re
+import signal
+
+import pytest
+
+from .programs import LINUX, MIGRATION, Bench, Program, Relay, until
+
+pytestmark = [pytest.mark.peers, pytest.mark.soak]
+
+
+def accumulated(testpmd: Program, counter: str) -> int:
+    """The counter's last value in testpmd's statistics: RX-packets or TX-packets of all its ports."""
+    values = re.findall(rf"{counter}: *(\d+)", testpmd.output)
+    return int(values[-1]) if values else 0
+
+
+def test_b_testpmd_and_testpmd(bench: Bench) -> None:
+    """No virtual machine: what one DPDK sends, the other has received to the last packet."""
+    backend = bench.testpmd_backend("rxonly")
+    relay = bench.relay()
+    device = f"net_virtio_user0,path={bench.path('r.sock')},queues=1"
+    frontend = bench.testpmd("testpmd-front-end", 1, device, "txonly", stats_period_s=1)
+    until(lambda: accumulated(frontend, "TX-packets") > 10_000, LINUX, lambda: f"no packets: {frontend}")
+    assert frontend.stop(signal.SIGINT) == 0
+    assert backend.stop(signal.SIGINT) == 0
+    assert accumulated(backend, "RX-packets") == accumulated(frontend, "TX-packets") > 0
+    bench.matches(relay, "b")
+
+
+def test_gx_two_queue_pairs_and_mtu(bench: Bench) -> None:
+    bench.testpmd_backend(queues=2)
+    relay = bench.relay()
+    card = bench.net(netdev=",queues=2", device=",mq=on,host_mtu=1400")
+    qemu = bench.linux("t=netstatic", "-smp", "2", *card)
+    qemu.expect("MARK-OK netstatic", LINUX)
+    assert qemu.ended(LINUX) == 0
+    bench.matches(relay, "gx")
+
+
+def test_in_migration_of_a_network_guest(bench: Bench) -> None:
+    """The destination's QEMU announces the guest through its back-end (SEND_RARP), as the guest doesn't."""
+    incoming = f"unix:{bench.path('migration.sock')}"
+    relays: list[Relay | None] = []
+    guests: list[Program] = []
+    for end, more in (("source", ()), ("destination", ("-incoming", incoming))):
+        bench.testpmd_backend(socket=f"{end}-be.sock", name=f"testpmd-{end}")
+        relays.append(bench.relay(listen=f"{end}-r.sock", connect=f"{end}-be.sock", name=f"relay-{end}"))
+        card = bench.net(f"{end}-r.sock", device=",guest_announce=off")
+        monitor = f"unix:{bench.path(end)}.qmp,server=on,wait=off"
+        guests.append(bench.linux("n=150 t=netloop", *card, "-qmp", monitor, *more, name=f"qemu-{end}"))
+    source, destination = guests
+    source.expect("MARK-READY", LINUX)
+    bench.migrate(bench.monitor("source.qmp"), incoming, MIGRATION)
+    assert source.ended(LINUX) == 0
+    destination.expect("MARK-OK netloop", MIGRATION)
+    assert destination.ended(LINUX) == 0
+    for relay, end in zip(relays, ("source", "destination"), strict=True):
+        bench.matches(relay, f"in-{end}")
+
+
+def test_ji_inflight_survives_a_killed_backend(bench: Bench) -> None:
+    """The new back-end gets the inflight region of the old one; it is the relay that offers INFLIGHT_SHMFD."""
+    if bench.direct:
+        pytest.skip("it is the relay that offers INFLIGHT_SHMFD")
+    disk = bench.disk("disk.img")
+    storage = bench.storage_daemon(disk, locking="off")
+    relay = bench.relay("--offer-protocol-features", "0x1000", once=False)
+    qemu = bench.linux(
+        "n=30 t=blkloop",
+        *bench.chardev(options=bench.reconnecting()),
+        "-device",
+        "vhost-user-blk-pci,chardev=c,num-queues=1",
+    )
+    qemu.expect("LOOP 7", LINUX)
+    storage.stop(signal.SIGKILL)
+    bench.storage_daemon(disk, locking="off", name="storage-2")
+    qemu.expect("MARK-OK blkloop", LINUX)
+    assert qemu.ended(LINUX) == 0
+    assert "LOOP-FAIL" not in qemu.output
+    bench.matches(relay, "ji-killed")
