@@ -1,0 +1,283 @@
+"""What passed, as everything above the capture sees it: messages, events, findings.
+
+A message is named and its header read when it is made; its payload is decoded when somebody asks for a member, and then
+once. So a list of a million lines costs what its lines show. Values are immutable; what a message means may depend on
+what was agreed before it (``context``), which is why it is made by the pipeline and not by the reader.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property, lru_cache
+from struct import Struct
+from typing import Any, Literal, NamedTuple
+
+from vhostspy.capture.record import (
+    BY,
+    BY_SHIFT,
+    CHANGED,
+    DROPPED,
+    INCOMPLETE,
+    INJECTED,
+    RAW,
+    SNAPPED,
+    Descriptor,
+    Record,
+)
+from vhostspy.dissectors import codec, registry
+from vhostspy.dissectors.codec import Context, Decoded
+from vhostspy.dissectors.rows import ACK, Field, Header, Word
+from vhostspy.dissectors.rows import Message as Row
+
+Kind = Literal["request", "reply", "ack", "raw"]
+
+#: what the two ends are called where the protocol does not say
+ENDS = ("front-end", "back-end")
+#: the third sender: vhostspy itself (events, injected messages)
+SPY = 2
+
+_STRUCT_CODES = {"u8": "B", "u16": "H", "u32": "I", "u64": "Q", "i32": "i", "i64": "q"}
+
+
+class Finding(NamedTuple):
+    """A rule that the peers broke: our output, a value, never an exception."""
+
+    rule: str
+    severity: Literal["error", "warning", "note"]
+    #: an end's number, 2 for both, None for unknown
+    who: int | None
+    text: str
+    source: str
+    no: int
+    #: numbers of the messages that prove it
+    evidence: tuple[int, ...] = ()
+
+
+class _Message(NamedTuple):
+    no: int
+    #: wall clock and monotonic clock of its first octet
+    time_ns: int
+    monotonic_ns: int
+    session: int
+    channel: str
+    channel_no: int
+    #: rows.FRONT_END or rows.BACK_END
+    sender: int
+    protocol: str
+    #: the row's name; a reply's is its request's; None for what no row explains
+    name: str | None
+    #: the header's members as sent; None where there was no header to read (raw)
+    id: int | None
+    kind: Kind
+    flags: int | None
+    need_reply: bool
+    #: the header's size member as sent
+    size: int | None
+    #: the row of the request, also for a reply
+    row: Row | None
+    context: Context
+    byte_order: Literal["<", ">"]
+    #: where the payload starts in ``data``
+    payload_at: int
+    #: header and payload; shorter than ``length`` where the capture kept only a part
+    data: bytes
+    length: int
+    fds: tuple[Descriptor, ...]
+    #: offset in the message at which its descriptors came
+    fds_at: int
+    #: the number of the request that this answers, and the time since it
+    answers: int | None
+    latency_ns: int | None
+    #: a request whose sender now waits for an answer
+    awaited: bool
+    #: the record's flags (capture.record), and the number of reads it came in
+    marks: int
+    reads: int
+    #: what came, where a policy sent something else on
+    original: bytes | None = None
+    findings: tuple[Finding, ...] = ()
+
+
+class Message(_Message):
+    """One message, or a piece of a stream that could not be framed (``kind`` raw)."""
+
+    # no __slots__: the cached properties below live in the instance's dictionary
+
+    @property
+    def payload(self) -> bytes:
+        return self.data[self.payload_at :]
+
+    @property
+    def is_reply(self) -> bool:
+        return self.kind == "reply" or self.kind == "ack"
+
+    @cached_property
+    def decoded(self) -> Decoded:
+        """The payload read by the row; what no row explains is ``rest``. Never raises on peers' octets."""
+        if self.row is None or self.kind == "raw":
+            return Decoded(None, {}, {}, self.payload)
+        try:
+            return codec.decode(self.row, self.is_reply, self.payload, self.context, self.byte_order)
+        except codec.WireError:
+            return Decoded(None, {}, {}, self.payload)
+
+    @property
+    def fields(self) -> Mapping[str, Any]:
+        return self.decoded.fields
+
+    @property
+    def names(self) -> Mapping[str, Any]:
+        return self.decoded.names
+
+    @cached_property
+    def info(self) -> str:
+        """The short line of lists: what matters of the members; empty where nothing does."""
+        if self.row is None or self.kind == "raw":
+            return _size_line(self)
+        return codec.info_line(self.row, self.is_reply, self.decoded, self.context)
+
+    @property
+    def failed(self) -> bool:
+        """An answer that says no: a result other than 0, or an error."""
+        if not self.is_reply:
+            return False
+        layout = self.decoded.layout
+        for member in layout.members if layout else ():
+            if isinstance(member, Field) and member.show == "result" and self.fields.get(member.name, 0) != 0:
+                return True
+        return bool(self.fields.get("error", 0))
+
+    @property
+    def changed(self) -> bool:
+        return bool(self.marks & CHANGED)
+
+    @property
+    def by(self) -> str:
+        """What of vhostspy changed, made or dropped it."""
+        index = self.marks >> BY_SHIFT
+        return BY[index] if index < len(BY) else "policy"
+
+    @property
+    def dropped(self) -> bool:
+        return bool(self.marks & DROPPED)
+
+    @property
+    def injected(self) -> bool:
+        return bool(self.marks & INJECTED)
+
+    @property
+    def incomplete(self) -> bool:
+        """The stream ended or stood still in the middle of it."""
+        return bool(self.marks & INCOMPLETE)
+
+    @property
+    def snapped(self) -> bool:
+        """The capture kept only its first octets."""
+        return bool(self.marks & SNAPPED)
+
+
+class Event(NamedTuple):
+    """Anything that is not a message: it has a text for people and facts for programs."""
+
+    event: str
+    time_ns: int
+    monotonic_ns: int
+    #: 0: of the whole capture
+    session: int
+    channel: str
+    channel_no: int
+    #: the end it speaks of; None: neither
+    sender: int | None
+    protocol: str
+    text: str
+    facts: Mapping[str, Any]
+
+
+def _size_line(message: Message) -> str:
+    """All that can be said of octets nobody explains."""
+    count = len(message.data) if message.kind == "raw" else message.length - message.payload_at
+    return f"{count} byte{'' if count == 1 else 's'}"
+
+
+def end_name(protocol: str, sender: int) -> str:
+    """What the specification calls this end: front-end, back-end; client, server."""
+    if sender == SPY:
+        return "vhostspy"
+    known = registry.PROTOCOLS.get(protocol)
+    return (known.ends if known else ENDS)[sender]
+
+
+class _HeaderReader(NamedTuple):
+    """A channel's header, prepared: one unpack, then the members by position."""
+
+    unpack: Struct
+    length: int
+    id: int
+    size: int
+    flags: int
+    reply_mask: int
+    reply_value: int
+    need_reply_mask: int
+
+
+@lru_cache(maxsize=64)
+def _header_reader(protocol: str, channel: str, byte_order: str) -> _HeaderReader | None:
+    found = registry.channel(protocol, channel)
+    return None if found is None else _prepare(found.header, byte_order)
+
+
+def _prepare(header: Header, byte_order: str) -> _HeaderReader:
+    codes = ""
+    positions: dict[int, int] = {}
+    offset = 0
+    for member in header.layout.members:
+        # a header holds integers only: plain ones, or words whose bits have names
+        type_ = member.type if isinstance(member, Word) else getattr(member, "type", "u8")
+        positions[offset] = len(codes)
+        codes += _STRUCT_CODES[type_]
+        offset += Struct("<" + _STRUCT_CODES[type_]).size
+    return _HeaderReader(
+        Struct(byte_order + codes),
+        header.length,
+        positions[header.id_at],
+        positions[header.size_at],
+        positions[header.flags_at],
+        header.reply_mask,
+        header.reply_value,
+        header.need_reply_mask,
+    )
+
+
+def _acknowledged(row: Row, size: int) -> bool:
+    """Whether a reply of that size is an acknowledgement; some rows have it as one alternative of several."""
+    return row.reply is None or (size == 8 and any(layout is ACK for layout in row.reply))
+
+
+def read(record: Record, context: Context, original: bytes | None = None) -> Message:
+    """Make a message of a record: its name, kind and header. It answers nothing yet; the ledger knows what it answers.
+
+    A message too short for its header is shown as raw octets, whatever the record says it is.
+    """
+    (kind_no, no, time_ns, monotonic_ns, _span, session, _previous, protocol, channel, channel_no, sender, marks, reads,
+     byte_order, length, data, fds_at, fds) = record  # fmt: skip
+    order: Literal["<", ">"] = ">" if byte_order in (">", "big") else "<"
+    header = None if kind_no == RAW else _header_reader(protocol, channel, order)
+    if header is None or len(data) < header.length:
+        return Message(
+            no, time_ns, monotonic_ns, session, channel, channel_no, sender, protocol, None, None, "raw", None, False,
+            None, None, context, order, 0, data, length, fds, fds_at, None, None, False, marks, reads, original,
+        )  # fmt: skip
+    values = header.unpack.unpack_from(data)
+    id_: int = values[header.id]
+    flags: int = values[header.flags]
+    kind: Kind = "request"
+    if flags & header.reply_mask == header.reply_value:
+        row = registry.row(protocol, channel, 1 - sender, id_)
+        kind = "ack" if row is not None and _acknowledged(row, values[header.size]) else "reply"
+    else:
+        row = registry.row(protocol, channel, sender, id_)
+    return Message(
+        no, time_ns, monotonic_ns, session, channel, channel_no, sender, protocol, row.name if row else None, id_, kind,
+        flags, flags & header.need_reply_mask != 0, values[header.size], row, context, order, header.length, data,
+        length, fds, fds_at, None, None, False, marks, reads, original,
+    )  # fmt: skip

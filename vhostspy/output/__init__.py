@@ -1,0 +1,1 @@
+"""How messages, events and summaries are written for people and for programs."""

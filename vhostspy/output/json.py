@@ -1,0 +1,135 @@
+"""Messages and events as JSON lines: the contract that scripts rest on, described in ``docs/json.md``.
+
+One object a line, members always in the same order, integers exact, octets in lower-case hex. New members may come;
+none changes its meaning.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from vhostspy.capture.record import LATE_FDS, UNSURE_FDS, Descriptor
+from vhostspy.message import Event, Finding, Message, end_name
+
+#: without -x, this much of a message's octets
+MOST_OCTETS = 4096
+
+_KINDS = frozenset(("memfd", "eventfd", "socket", "pipe", "userfaultfd", "dma-buf", "file"))
+
+
+def _octets(value: object) -> Any:
+    """What JSON has no form for: octets."""
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return value.hex()
+    return str(value)
+
+
+_encode = json.JSONEncoder(default=_octets).encode
+
+
+class Json:
+    """Writes one capture's items as lines."""
+
+    def __init__(self, octets: bool = False) -> None:
+        self.most_octets = None if octets else MOST_OCTETS
+
+    def message(self, message: Message) -> str:
+        return _encode(self.values(message)) + "\n"
+
+    def values(self, message: Message) -> dict[str, Any]:
+        """The object, before it is written."""
+        decoded = message.decoded
+        raw = message.kind == "raw"
+        data = message.data
+        values: dict[str, Any] = {
+            "no": message.no,
+            "time_ns": message.time_ns,
+            "session": message.session,
+            "channel": message.channel,
+            "channel_no": message.channel_no,
+            "from": end_name(message.protocol, message.sender),
+            "protocol": message.protocol,
+            "message": message.name,
+            "id": message.id,
+            "kind": message.kind,
+            "flags": message.flags,
+            "need_reply": message.need_reply,
+            "size": message.size,
+            # octets that nobody explains are there once, as bytes
+            "fields": {} if raw else decoded.fields or ({"rest": decoded.rest} if decoded.rest else {}),
+            "names": decoded.names,
+            "info": message.info,
+            "answers": message.answers,
+            "latency_ns": message.latency_ns,
+            "findings": [finding(one, message.protocol) for one in message.findings],
+            "fds": [descriptor(fd) for fd in message.fds],
+            "bytes": data if self.most_octets is None else data[: self.most_octets],
+        }
+        if (self.most_octets is not None and len(data) > self.most_octets) or message.snapped:
+            values["bytes_cut"] = True
+        if message.marks or message.reads > 1 or message.original is not None:
+            values.update(_remarkable(message))
+        return values
+
+    def event(self, event: Event) -> str:
+        values: dict[str, Any] = {"event": event.event, "time_ns": event.time_ns, "session": event.session}
+        if event.channel:
+            values["channel"] = event.channel
+            values["channel_no"] = event.channel_no
+        if event.sender is not None:
+            values["from"] = end_name(event.protocol, event.sender)
+        for name, value in event.facts.items():
+            values.setdefault(name, value)
+        values.pop("kind", None)  # what has a kind is a message
+        values.pop("text", None)
+        values["text"] = event.text
+        return _encode(values) + "\n"
+
+
+def descriptor(fd: Descriptor) -> dict[str, Any]:
+    return {
+        "role": fd.role,
+        "kind": fd.kind if fd.kind in _KINDS else "other",
+        "device": fd.device,
+        "inode": fd.inode,
+        "size": fd.size,
+        "access": fd.access,
+        "seals": fd.seals,
+        "eventfd_id": fd.eventfd_id,
+        "name": fd.name,
+    }
+
+
+def finding(one: Finding, protocol: str) -> dict[str, Any]:
+    who = "unknown" if one.who is None else "both" if one.who == 2 else end_name(protocol, one.who)
+    return {
+        "rule": one.rule,
+        "severity": one.severity,
+        "who": who,
+        "text": one.text,
+        "source": one.source,
+        "no": one.no,
+        "evidence": list(one.evidence),
+    }
+
+
+def _remarkable(message: Message) -> dict[str, Any]:
+    """Members that only some messages have: what a policy did, and how it came."""
+    values: dict[str, Any] = {}
+    if message.changed or message.original is not None:
+        values["changed"] = {"by": message.by or "policy", "bytes": message.original}
+    if message.dropped:
+        values["dropped"] = {"by": message.by or "policy"}
+    if message.injected:
+        values["injected"] = {"by": message.by or "policy"}
+    if message.incomplete:
+        values["incomplete"] = True
+        values["length"] = message.length
+    if message.reads > 1:
+        values["reads"] = message.reads
+    if message.marks & LATE_FDS:
+        values["fds_at"] = message.fds_at
+    if message.marks & UNSURE_FDS:
+        values["fds_unsure"] = True
+    return values

@@ -1,0 +1,120 @@
+"""What all views of a capture on standard output share: which items are shown, in which form, and the summary at the
+end.
+
+A filter that asks for ``pending`` needs to know what comes later: messages then wait, in order, until each request
+before them is answered, or has been silent for a second.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from vhostspy.filter import Filter
+from vhostspy.message import Event, Message
+from vhostspy.pipeline import Item, Pipeline
+
+from .json import Json
+from .summary import Summary
+from .text import Look, Text
+
+#: with a filter only messages that match are shown, and what is missing from the capture
+ALWAYS = frozenset(("gap", "fault"))
+
+
+class Show(NamedTuple):
+    """What is asked for on the command line."""
+
+    json: bool = False
+    look: Look = Look()
+    filter: Filter | None = None
+    summary: bool = True
+
+
+class _Held:
+    """A message that waits for its verdict; None: not known yet."""
+
+    __slots__ = ("answered", "message")
+
+    def __init__(self, message: Message) -> None:
+        self.message = message
+        self.answered: bool | None = None if message.awaited else False
+
+
+class Printer:
+    """Turns a pipeline's items into text for ``write``."""
+
+    def __init__(self, show: Show, pipeline: Pipeline, write: Callable[[str], object]) -> None:
+        self.pipeline = pipeline
+        self.summary = Summary() if show.summary else None
+        self._write = write
+        self._filter = show.filter
+        self._json = Json(show.look.octets) if show.json else None
+        self._text = Text(show.look)
+        self._line: Callable[[Message], str] = self._json.message if self._json else self._text.message
+        self._event_line: Callable[[Event], str] = self._json.event if self._json else self._text.event
+        self._held: deque[_Held] | None = deque() if show.filter is not None and show.filter.pending else None
+        self._undecided: dict[tuple[int, int], _Held] = {}
+
+    def items(self, items: Iterable[Item]) -> None:
+        for item in items:
+            if isinstance(item, Message):
+                self._message(item)
+            else:
+                self._event(item)
+
+    def end(self) -> None:
+        """The capture is at its end: say what is still unanswered, and what came of it all."""
+        self.items(self.pipeline.finish())
+        for held in self._undecided.values():
+            held.answered = False
+        self._undecided.clear()
+        self._release()
+        if self.summary is None:
+            return
+        if self._json is not None:
+            self._write(self._json.event(self.summary.as_event(self.pipeline.sessions)))
+        else:
+            self._write("\n".join((*self.summary.lines(self.pipeline.sessions), "")))
+
+    def _message(self, message: Message) -> None:
+        if self.summary is not None:
+            self.summary.add(message)
+        if self._filter is None:
+            self._write(self._line(message))
+            return
+        self._text.seen(message)
+        if self._held is not None:
+            self._hold(message, self._held)
+        elif self._filter(message):
+            self._write(self._line(message))
+
+    def _event(self, event: Event) -> None:
+        if self._held is not None and event.event in ("waiting", "unanswered"):
+            self._decide((event.session, event.facts.get("no", 0)), False)
+        if self._filter is None or event.event in ALWAYS:
+            self._write(self._event_line(event))
+
+    def _hold(self, message: Message, queue: deque[_Held]) -> None:
+        held = _Held(message)
+        queue.append(held)
+        if held.answered is None:
+            self._undecided[message.session, message.no] = held
+        elif message.answers is not None:
+            self._decide((message.session, message.answers), True)
+        self._release()
+
+    def _decide(self, request: tuple[int, int], answered: bool) -> None:
+        held = self._undecided.pop(request, None)
+        if held is not None:
+            held.answered = answered
+            self._release()
+
+    def _release(self) -> None:
+        """Show what is decided, up to the first that is not."""
+        queue = self._held
+        while queue and queue[0].answered is not None:
+            held = queue.popleft()
+            if self._filter is None or self._filter.settled(held.message, bool(held.answered)):
+                self._write(self._line(held.message))

@@ -1,0 +1,290 @@
+"""Messages and events as lines for people.
+
+A line a message: number, time since the first message, time since the line before, channel, who sent it, name, what
+matters of its members, descriptors; an answer names its request and how long it took. ``-v`` puts all members below,
+``-x`` the octets. Whatever a peer or a file system chose is escaped before it gets here or here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from vhostspy.capture.record import LATE_FDS, UNSURE_FDS, Descriptor
+from vhostspy.dissectors.rows import Array, Bytes, Field, Layout, Member, Word
+from vhostspy.dissectors.show import plain
+from vhostspy.message import Event, Message, end_name
+
+from .units import duration, escape, hex_dump, plural, seconds, size
+
+#: below a message, its members begin here
+INDENT = " " * 6
+#: people's views show this much of a long run of octets; -x shows all
+MOST_OCTETS = 64
+MOST_NAMES_WIDTH = 100
+
+_SEALS = ("seal", "shrink", "grow", "write", "future-write", "exec")
+
+
+class Look(NamedTuple):
+    """How much is shown of each message."""
+
+    verbose: bool = False
+    octets: bool = False
+    colour: bool = False
+
+
+class Text:
+    """Writes one capture's items; times count from its first message."""
+
+    def __init__(self, look: Look) -> None:
+        self.look = look
+        self._paint: Callable[[str, str], str] = _painted if look.colour else _plain
+        self._start_ns: int | None = None
+        self._before_ns = 0
+        #: (session, channel, number, sender, protocol) -> the middle of the line, which repeats
+        self._middles: dict[tuple[int, str, int, int, str], str] = {}
+
+    def seen(self, message: Message) -> None:
+        """A message that is not shown; times still count from the first one of all."""
+        if self._start_ns is None:
+            self._start_ns = self._before_ns = message.monotonic_ns
+
+    def message(self, message: Message) -> str:
+        """The line, and with -v and -x what belongs below it; each line ends in a newline."""
+        now = message.monotonic_ns
+        start = self._start_ns
+        if start is None:
+            start = self._start_ns = self._before_ns = now
+        delta = now - self._before_ns
+        self._before_ns = now
+        key = (message.session, message.channel, message.channel_no, message.sender, message.protocol)
+        middle = self._middles.get(key)
+        if middle is None:
+            if len(self._middles) > 1000:  # sessions come and go
+                self._middles.clear()
+            middle = self._middles[key] = _middle(*key)
+        name = title(message)
+        about = message.info
+        if message.fds:
+            about = f"{about}  {descriptors(message)}" if about else descriptors(message)
+        if message.answers is not None:
+            answer = f"↩ #{message.answers} {duration(message.latency_ns or 0)}"
+            about = f"{about}  {answer}" if about else answer
+        marks = _marks(message) if message.marks or message.reads > 1 or message.original is not None else ""
+        if marks:
+            about = f"{about}  {marks}" if about else marks
+        if self.look.colour:
+            colour = "31" if message.failed or message.kind == "raw" or message.name is None else "1"
+            if colour == "31" or not message.is_reply:
+                name = self._paint(name, colour) + " " * max(0, 24 - len(name))
+        line = f"{message.no:>4}  {seconds(now - start):>9}  {duration(delta):>7}  {middle}{name:<24}  {about}".rstrip()
+        if self.look.verbose or self.look.octets:
+            return "\n".join((line, *self._below(message), ""))
+        return line + "\n"
+
+    def event(self, event: Event) -> str:
+        """An event: a line without a number, and without a time before the first message."""
+        time = "" if self._start_ns is None else seconds(event.monotonic_ns - self._start_ns)
+        about = f"session {event.session}: " if event.session > 1 else ""
+        text = escape(event.text) or escape(event.event)
+        colour = {"fault": "31", "gap": "31", "unread": "31", "unanswered": "33", "waiting": "33", "reset": "33"}
+        return f"      {time:>9}  {self._paint(f'── {about}{text}', colour.get(event.event, '36'))}\n"
+
+    def _below(self, message: Message) -> Iterator[str]:
+        if self.look.verbose:
+            if message.flags is not None:
+                yield INDENT + _header(message)
+            yield from members(message, least=len("descriptor") if message.fds else 0)
+            width = max([10, *map(len, message.fields)])
+            for fd in message.fds:
+                yield f"{INDENT}{'descriptor':<{width}}  {descriptor(fd)}"
+        if self.look.octets:
+            yield from hex_dump(message.data, INDENT)
+            if message.original is not None:
+                yield f"{INDENT}came as"
+                yield from hex_dump(message.original, INDENT)
+
+
+def _painted(text: str, colour: str) -> str:
+    return f"\x1b[{colour}m{text}\x1b[0m"
+
+
+def _plain(text: str, colour: str) -> str:
+    return text
+
+
+def _middle(session: int, channel: str, channel_no: int, sender: int, protocol: str) -> str:
+    label = channel_label(session, channel, channel_no)
+    arrow = ("→", "←", "·")[min(sender, 2)]
+    return f"{label:<8} {arrow} {end_name(protocol, min(sender, 2)):<9}  "
+
+
+def channel_label(session: int, channel: str, channel_no: int) -> str:
+    """``main``, ``backend#3``; of a second session ``2:main``."""
+    label = channel or "?"
+    if channel not in ("", "main") and channel_no > 1:
+        label = f"{label}#{channel_no}"
+    return label if session <= 1 else f"{session}:{label}"
+
+
+def title(message: Message) -> str:
+    """The message's name; of an acknowledgement, that it is one."""
+    if message.kind == "raw":
+        return "(unread octets)"
+    if message.name is None:
+        return f"unknown {'reply' if message.is_reply else 'message'} {message.id}"
+    return f"{message.name} ack" if message.kind == "ack" else message.name
+
+
+def descriptors(message: Message) -> str:
+    """``[kick eventfd]``, ``[memory memfd ×8]``: what came with it."""
+    counted: dict[str, int] = {}
+    for fd in message.fds:
+        what = " ".join(part for part in (fd.role, fd.kind) if part) or "descriptor"
+        counted[what] = counted.get(what, 0) + 1
+    return f"[{', '.join(what if n == 1 else f'{what} ×{n}' for what, n in counted.items())}]"
+
+
+def _marks(message: Message) -> str:
+    """What is remarkable about the way it came or went, in a word each."""
+    words = []
+    if message.changed or message.original is not None:
+        words.append(f"changed by {message.by or 'a policy'}")
+    if message.dropped:
+        words.append(f"dropped by {message.by or 'a policy'}")
+    if message.injected:
+        words.append(f"made by {message.by or 'a policy'}")
+    if message.incomplete:
+        words.append(f"incomplete: {len(message.data)} of {plural(message.length, 'byte')}")
+    elif message.snapped:
+        words.append(f"first {plural(len(message.data), 'byte')} kept")
+    if message.marks & LATE_FDS:
+        words.append(f"descriptors came at byte {message.fds_at}")
+    if message.marks & UNSURE_FDS:
+        words.append("descriptors may belong to a message before")
+    if message.reads > 1:
+        words.append(f"came in {message.reads} pieces")
+    return f"({', '.join(words)})" if words else ""
+
+
+def _header(message: Message) -> str:
+    flags = message.flags or 0
+    words = [f"id {message.id}", f"flags {flags:#x}"]
+    if message.need_reply:
+        words.append("asks for a reply")
+    words.append(f"{plural(message.size or 0, 'byte')} of payload" if message.size else "no payload")
+    return ", ".join(words)
+
+
+def descriptor(fd: Descriptor) -> str:
+    """All the facts about one descriptor that say something."""
+    words = [" ".join(part for part in (fd.role, fd.kind) if part) or "unknown"]
+    if fd.name and not fd.name.startswith("anon_inode:"):
+        words.append(escape(fd.name))
+    if fd.size is not None:
+        words.append(size(fd.size))
+    if fd.eventfd_id is not None:
+        words.append(f"eventfd {fd.eventfd_id}")
+    if fd.access:
+        words.append({"r": "read only", "w": "write only", "rw": "read-write"}.get(fd.access, fd.access))
+    if fd.seals:
+        words.append("sealed: " + ", ".join(name for bit, name in enumerate(_SEALS) if fd.seals >> bit & 1))
+    if fd.inode and fd.eventfd_id is None:
+        words.append(f"inode {fd.inode}")
+    return ", ".join(words)
+
+
+# -- members, for -v
+
+
+def members(message: Message, indent: str = INDENT, least: int = 0) -> list[str]:
+    """One line a member, in the wire's order, with what its bits and values are called; ``least``: width of names."""
+    decoded = message.decoded
+    if message.row is None:
+        return [f"{indent}octets  {_octets(message.payload)}"] if message.payload else []
+    known = _by_name(decoded.layout)
+    if not decoded.fields:
+        return []
+    width = max(least, *map(len, decoded.fields))
+    lines: list[str] = []
+    for name, value in decoded.fields.items():
+        first, *rest = _value(known.get(name), value, decoded.names.get(name))
+        lines.append(f"{indent}{name:<{width}}  {first}".rstrip())
+        lines += [f"{indent}{'':<{width}}  {line}" for line in rest]
+    return lines
+
+
+def _by_name(layout: Layout | None) -> Mapping[str, Member]:
+    known: dict[str, Member] = {}
+    for member in layout.members if layout else ():
+        if not isinstance(member, Word):
+            known[member.name] = member
+    return known
+
+
+def _value(member: Member | None, value: Any, names: Any) -> list[str]:
+    """A value as one or more lines."""
+    show = member.show if isinstance(member, (Field, Bytes)) else ""
+    if isinstance(value, bytes):
+        lines = [escape(plain(value, show)) if show not in ("", "config") else _octets(value)]
+        if isinstance(names, dict):
+            lines += [f"{name}  {_config(part)}" for name, part in names.items()]
+        return lines
+    if isinstance(value, list):
+        return _list(member, value, names)
+    if isinstance(value, dict):
+        return [_structure({}, value)]
+    named = member.names if isinstance(member, Field) else None
+    if isinstance(names, list):
+        return _wrapped(plain(value, show or "hex"), [escape(str(name)) for name in names])
+    if isinstance(names, str) and names:
+        return [f"{escape(names)} ({value})"]
+    if isinstance(value, int) and not isinstance(value, bool) and show == "size" and value:
+        return [f"{plain(value, show)} ({value:#x})"]
+    return [escape(plain(value, show, named))]
+
+
+def _config(value: Any) -> str:
+    return _octets(value) if isinstance(value, bytes) else escape(str(value))
+
+
+def _octets(value: bytes) -> str:
+    shown = value[:MOST_OCTETS].hex(" ")
+    return shown if len(value) <= MOST_OCTETS else f"{shown} … ({plural(len(value), 'byte')})"
+
+
+def _list(member: Member | None, values: list[Any], names: Any) -> list[str]:
+    if not values:
+        return ["none"]
+    if isinstance(values[0], dict):
+        of = member.of if isinstance(member, Array) else None
+        known = _by_name(of) if isinstance(of, Layout) else {}
+        return [f"{i}  {_structure(known, value)}" for i, value in enumerate(values) if isinstance(value, dict)]
+    shown = [f"[{i}] {value:#x}" for i, value in enumerate(values) if value]
+    return [", ".join(shown[:32]) + (", …" if len(shown) > 32 else "") if shown else f"{len(values)} × 0"]
+
+
+def _structure(known: Mapping[str, Member], value: Mapping[str, Any]) -> str:
+    parts = []
+    for name, part in value.items():
+        member = known.get(name)
+        show = member.show if isinstance(member, (Field, Bytes)) else ""
+        parts.append(f"{name} {escape(plain(part, show, member.names if isinstance(member, Field) else None))}")
+    return "  ".join(parts)
+
+
+def _wrapped(first: str, names: list[str]) -> list[str]:
+    """Names behind a value, broken into lines below each other."""
+    lines = [first]
+    line = ""
+    for name in names:
+        if line and len(line) + len(name) > MOST_NAMES_WIDTH:
+            lines.append(line)
+            line = ""
+        line = f"{line}, {name}" if line else name
+    if line:
+        lines.append(line)
+    if len(lines) == 2:
+        return [f"{first}  {lines[1]}"]
+    return lines

@@ -1,0 +1,267 @@
+"""Records in, messages and events out: the one path from a capture to everything that looks at it.
+
+A pipeline names each message, finds the request that it answers, keeps the sessions, and says who waits. It reads no
+clock: what a request's age is follows from the records' times, and, while a capture grows, from ``tick``. So a file
+shows what was shown live.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from vhostspy.capture.record import EVENT, MESSAGE, ORIGINAL, RAW, Record
+from vhostspy.message import Event, Message, end_name, read
+from vhostspy.session import ledger as ledgers
+from vhostspy.session import state
+from vhostspy.session.ledger import Request
+from vhostspy.session.state import Session
+from vhostspy.session.transitions import channel_ended, step, step_event
+
+Item = Message | Event
+
+#: the ages at which a request is said to be unanswered, in seconds; after the last, each time its age has doubled
+WAITING_S = (1, 2, 5, 10, 30, 60)
+SECOND = 1_000_000_000
+_NEVER = 1 << 63
+#: how many ended sessions are kept for those that follow on the same sockets
+MOST_ENDED = 64
+
+
+class Pipeline:
+    """One capture's way from records to messages.
+
+    ``device``: the device type as the user gives it, for every session; None: inferred.
+    """
+
+    def __init__(self, device: str | None = None) -> None:
+        self.device = device
+        #: sessions by number: those that are open, and the latest that ended
+        self.sessions: dict[int, Session] = {}
+        self._ended: list[int] = []
+        #: (session, channel, number, sender) -> what came, until what went on in its place is here
+        self._originals: dict[tuple[int, str, int, int], bytes] = {}
+        #: (session, request's number) -> how often its silence was spoken of
+        self._told: dict[tuple[int, int], int] = {}
+        #: monotonic time at which the next silence is due; early at worst
+        self._due_ns = _NEVER
+        #: (session, request's number) of those that an end of file has already called unanswered
+        self._called_off: set[tuple[int, int]] = set()
+        self._last_ns = 0
+
+    def feed(self, record: Record) -> Iterable[Item]:
+        """What a record turns into, with the silences that were due before it."""
+        now = record.monotonic_ns
+        before = self._silences(now) if now > self._due_ns else ()
+        if now > self._last_ns:
+            self._last_ns = now
+        if record.kind == MESSAGE or record.kind == RAW:
+            message = self._message(record)
+            return before if message is None else (*before, message)
+        if record.kind == EVENT:
+            return (*before, *self._event(record))
+        return before
+
+    def tick(self, now_ns: int) -> Iterable[Event]:
+        """The silences that are due at monotonic time ``now_ns``; records of an earlier time must all have been fed."""
+        return self._silences(now_ns) if now_ns > self._due_ns else ()
+
+    def finish(self) -> Iterable[Event]:
+        """The capture is at its end: what is unanswered stays so. Harmless when it was said before."""
+        events: list[Event] = []
+        for number in list(self.sessions):
+            session = self.sessions[number]
+            if any(True for _ in ledgers.outstanding(session.ledger)):
+                events += self._unanswered(session)
+        return events
+
+    # -- messages
+
+    def _message(self, record: Record) -> Message | None:
+        key = (record.session, record.channel, record.channel_no, record.sender)
+        if record.flags & ORIGINAL:
+            self._originals[key] = record.data
+            return None
+        session = self.sessions.get(record.session)
+        if session is None:
+            session = self._begin(record)
+        message = read(record, session.context, self._originals.pop(key, None) if self._originals else None)
+        if message.kind == "request":
+            if not message.dropped and ledgers.expects_answer(message.row, message.channel, message, session.context):
+                message = message._replace(awaited=True)
+                self._due_ns = min(self._due_ns, record.monotonic_ns + WAITING_S[0] * SECOND)
+        elif message.kind != "raw":
+            request = ledgers.request_answered(session.ledger, message)
+            if request is not None:
+                message = message._replace(
+                    answers=request.no, latency_ns=max(0, record.monotonic_ns - request.monotonic_ns)
+                )
+                if self._told:
+                    self._told.pop((session.number, request.no), None)
+        self.sessions[record.session] = step(session, message)
+        return message
+
+    def _begin(self, record: Record) -> Session:
+        session = state.new(record.session, record.protocol, self.device)
+        if record.previous:
+            before = self.sessions.get(record.previous)
+            if before is not None:
+                # one back is enough, and keeps a day of reconnects from being one chain in memory
+                session = session._replace(previous=before._replace(previous=None))
+        self.sessions[record.session] = session
+        return session
+
+    # -- events
+
+    def _event(self, record: Record) -> list[Event]:
+        facts = _facts(record.data)
+        name = facts.pop("event", None)
+        text = facts.pop("text", "")
+        sender = record.sender if record.sender in (0, 1) else None
+        event = Event(
+            name if isinstance(name, str) else "unknown",
+            record.time_ns,
+            record.monotonic_ns,
+            record.session,
+            record.channel,
+            record.channel_no,
+            sender,
+            record.protocol,
+            text if isinstance(text, str) else str(text),
+            facts,
+        )
+        if not record.session:
+            return [*self.finish(), event] if event.event == "end" else [event]
+        session = self.sessions.get(record.session)
+        if session is None:
+            session = self._begin(record)
+        if event.event in ("eof", "reset"):
+            event = self._closing(session, event)
+        session = self.sessions[record.session] = step_event(session, event)
+        if event.event == "close":
+            return self._close(session, event)
+        return [event]
+
+    def _closing(self, session: Session, event: Event) -> Event:
+        """Say of an end of file whether it was the first, and what it leaves unanswered."""
+        key = (event.channel, event.channel_no)
+        channel = session.channels.get(key)
+        first = channel is None or not channel.closed
+        who = end_name(event.protocol, event.sender) if event.sender is not None else "a peer"
+        text = event.text
+        if first or not text:
+            text = f"{who} {'was reset' if event.event == 'reset' else 'closed'}{' first' if first else ''}"
+            if event.channel not in ("main", ""):
+                text += f" the {event.channel} channel" if event.event == "eof" else f" on the {event.channel} channel"
+        waiting = [request for request in ledgers.outstanding(session.ledger, key) if first]
+        facts = dict(event.facts)
+        queue = session.ledger.get(key)
+        if "after" not in facts and queue is not None and event.sender is not None:
+            facts["after"] = queue.last[event.sender]
+        if waiting:
+            oldest = waiting[0]
+            text += f", {_called(oldest)} unanswered for {_age(oldest.age_ns(event.monotonic_ns))}"
+            if len(waiting) > 1:
+                text += f" and {len(waiting) - 1} more"
+            facts["waiting"] = oldest.no
+            self._called_off.add((session.number, oldest.no))
+        return event._replace(text=text, facts=facts)
+
+    def _close(self, session: Session, event: Event) -> list[Event]:
+        events = [*self._unanswered(session), event]
+        self._ended.append(session.number)
+        if len(self._ended) > MOST_ENDED:
+            self.sessions.pop(self._ended.pop(0), None)
+        return events
+
+    # -- who waits
+
+    def _silences(self, now_ns: int) -> list[Event]:
+        """Waiting events of all ages that were reached before ``now_ns``, in the order of their time."""
+        events: list[Event] = []
+        due = _NEVER
+        for session in self.sessions.values():
+            for request in ledgers.outstanding(session.ledger):
+                told = self._told.get((session.number, request.no), 0)
+                while (at := request.monotonic_ns + _waiting_ns(told)) < now_ns:
+                    events.append(_waiting(session, request, _waiting_ns(told)))
+                    told += 1
+                    self._told[session.number, request.no] = told
+                due = min(due, at)
+        self._due_ns = due
+        events.sort(key=lambda event: event.monotonic_ns)
+        return events
+
+    def _unanswered(self, session: Session) -> list[Event]:
+        """A session ends: an event for each request that now stays unanswered; nobody waits afterwards."""
+        events = []
+        for request in ledgers.outstanding(session.ledger):
+            key = (session.number, request.no)
+            if key not in self._called_off:
+                events.append(_unanswered(session, request, max(0, self._last_ns - request.monotonic_ns)))
+            self._told.pop(key, None)
+            self._called_off.discard(key)
+        for channel in session.ledger:
+            session = channel_ended(session, channel)
+        self.sessions[session.number] = session
+        return events
+
+
+def _facts(data: bytes) -> dict[str, Any]:
+    """An event's JSON object; what is none is kept as text, never an error."""
+    try:
+        facts = json.loads(data)
+    except (ValueError, RecursionError):
+        facts = None
+    if isinstance(facts, dict):
+        return facts
+    return {"event": "unknown", "text": data.decode("utf-8", "replace")}
+
+
+def _waiting_ns(times_told: int) -> int:
+    """The age at which a silence is spoken of next."""
+    if times_told < len(WAITING_S):
+        return WAITING_S[times_told] * SECOND
+    return (WAITING_S[-1] << (times_told - len(WAITING_S) + 1)) * SECOND
+
+
+def _called(request: Request) -> str:
+    name = request.name or f"message {request.id}"
+    return f"{name} #{request.no}"
+
+
+def _age(ns: int) -> str:
+    """Ages are spoken of in seconds, or in what they have below one."""
+    if ns >= 60 * SECOND:
+        return f"{ns // SECOND} s"
+    if ns >= SECOND:
+        return f"{ns / SECOND:.1f} s"
+    return f"{ns / 1_000_000:.1f} ms" if ns >= 1_000_000 else f"{ns // 1000} µs"
+
+
+def _about(session: Session, request: Request, name: str, age_ns: int, text: str, facts: Mapping[str, Any]) -> Event:
+    return Event(
+        name,
+        request.time_ns + age_ns,
+        request.monotonic_ns + age_ns,
+        session.number,
+        request.channel,
+        request.channel_no,
+        request.sender,
+        session.protocol,
+        text,
+        {"no": request.no, **facts},
+    )
+
+
+def _waiting(session: Session, request: Request, age_ns: int) -> Event:
+    text = f"{_called(request)} unanswered for {_age(age_ns)}"
+    return _about(session, request, "waiting", age_ns, text, {"age_ns": age_ns})
+
+
+def _unanswered(session: Session, request: Request, age_ns: int) -> Event:
+    text = f"{_called(request)} unanswered"
+    if age_ns > 0:
+        text += f" for {_age(age_ns)}"
+    return _about(session, request, "unanswered", age_ns, text, {"age_ns": age_ns})

@@ -1,0 +1,167 @@
+"""Who waits for whom: requests, and the replies that answer them.
+
+Each channel has a queue of the requests whose senders wait. A reply answers the oldest of them that has its id (peers
+answer in order; where they do not, the ones skipped stay and are seen to be late). Whether a request is waited for at
+all depends on its row, on NEED_REPLY, and on what was agreed; peers also answer when nobody asked, so the latest
+request that wanted no answer is remembered too. A reply that fits nothing answers nothing: that is for the rules to
+judge.
+
+Values only: every function returns a new ledger that shares what did not change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
+
+from vhostspy.dissectors.codec import Context
+from vhostspy.dissectors.rows import FRONT_END
+from vhostspy.dissectors.rows import Message as Row
+from vhostspy.message import Message
+
+REPLY_ACK = 1 << 3
+LOG_SHMFD = 1 << 1
+
+#: a peer that asks and asks without being answered must not cost us its number squared: the oldest are then let go
+MOST_WAITING = 1024
+
+
+class Request(NamedTuple):
+    """A request, as far as its answer is concerned."""
+
+    no: int
+    name: str | None
+    id: int
+    sender: int
+    channel: str
+    channel_no: int
+    time_ns: int
+    monotonic_ns: int
+
+    def age_ns(self, now_ns: int) -> int:
+        return now_ns - self.monotonic_ns
+
+
+class Queue(NamedTuple):
+    """One channel: requests waited for, oldest first; the latest one nobody waits for; and who spoke last."""
+
+    waiting: tuple[Request, ...] = ()
+    unasked: Request | None = None
+    #: the number of the last message of each end, 0 if there was none
+    last: tuple[int, int] = (0, 0)
+    #: requests that were let go because too many wait
+    forgotten: int = 0
+
+
+#: (channel, its number) -> queue
+Ledger = Mapping[tuple[str, int], Queue]
+
+EMPTY: Ledger = {}
+_NEW = Queue()
+
+
+def request_answered(ledger: Ledger, reply: Message) -> Request | None:
+    """The request that ``reply`` answers; None for a reply that nobody asked for, or that came before."""
+    queue = ledger.get((reply.channel, reply.channel_no))
+    if queue is None:
+        return None
+    asker = 1 - reply.sender
+    for request in queue.waiting:
+        if request.id == reply.id and request.sender == asker:
+            return request
+    unasked = queue.unasked
+    if unasked is not None and unasked.id == reply.id and unasked.sender == asker:
+        return unasked
+    return None
+
+
+def after(ledger: Ledger, message: Message) -> Ledger:
+    """The ledger once ``message`` has passed; its ``answers`` and ``awaited`` must have been filled in."""
+    key = (message.channel, message.channel_no)
+    waiting, unasked, last, forgotten = ledger.get(key, _NEW)
+    sender = message.sender
+    if sender < 2:  # not vhostspy's own
+        last = (message.no, last[1]) if sender == FRONT_END else (last[0], message.no)
+    if message.kind == "request":
+        if message.id is not None:
+            request = Request(
+                message.no, message.name, message.id, sender, key[0], key[1], message.time_ns, message.monotonic_ns
+            )
+            if message.awaited:
+                waiting = (*waiting, request)
+                if len(waiting) > MOST_WAITING:
+                    waiting = waiting[1:]
+                    forgotten += 1
+            else:
+                unasked = request
+    elif message.answers is not None:
+        answered = message.answers
+        if waiting and waiting[0].no == answered:
+            waiting = waiting[1:]
+        elif unasked is not None and unasked.no == answered:
+            unasked = None
+        else:
+            waiting = tuple(request for request in waiting if request.no != answered)
+    return {**ledger, key: Queue(waiting, unasked, last, forgotten)}
+
+
+def outstanding(ledger: Ledger, channel: tuple[str, int] | None = None) -> Iterator[Request]:
+    """Requests that are waited for, oldest first within each channel."""
+    for key, queue in ledger.items():
+        if channel is None or key == channel:
+            yield from queue.waiting
+
+
+def without(ledger: Ledger, channel: tuple[str, int]) -> Ledger:
+    """The ledger once a channel has ended: nobody waits there any more."""
+    queue = ledger.get(channel)
+    if queue is None or not queue.waiting and queue.unasked is None:
+        return ledger
+    return {**ledger, channel: queue._replace(waiting=(), unasked=None)}
+
+
+def expects_answer(row: Row | None, channel: str, message: Message, context: Context) -> bool:
+    """Whether the sender of this request now waits for an answer.
+
+    Where a capture began in the middle, what was agreed is not known: then NEED_REPLY is taken at its word.
+    """
+    wants = message.need_reply and (context.protocol_features is None or context.protocol_features & REPLY_ACK != 0)
+    if row is None or row.answer == "ack":
+        return wants
+    if row.answer == "reply":
+        return True
+    if row.answer == "never":
+        return False
+    special = _SPECIAL.get((channel, row.name))
+    return wants if special is None else special(message, context, wants)
+
+
+def _log_base(message: Message, context: Context, wants: bool) -> bool:
+    """SET_LOG_BASE is always answered when it carries the log's descriptor as a feature, else only when asked."""
+    if context.protocol_features is None:
+        return wants or bool(message.fds)
+    return wants or context.protocol_features & LOG_SHMFD != 0
+
+
+def _memory(message: Message, context: Context, wants: bool) -> bool:
+    """In postcopy the back-end sends its own addresses; the 8-byte message with which the front-end thanks is final."""
+    return wants or (context.postcopy and (message.size or 0) > 8)
+
+
+def _asked(message: Message, context: Context, wants: bool) -> bool:
+    """NEED_REPLY counts even where acknowledgements were not agreed on; without it, peers differ."""
+    return message.need_reply
+
+
+def _always(message: Message, context: Context, wants: bool) -> bool:
+    return True
+
+
+_SPECIAL: Mapping[tuple[str, str], Callable[[Message, Context, bool], bool]] = {
+    ("main", "SET_LOG_BASE"): _log_base,
+    ("main", "SET_MEM_TABLE"): _memory,
+    ("main", "ADD_MEM_REG"): _memory,
+    ("main", "POSTCOPY_LISTEN"): _asked,
+    ("main", "IOTLB_MSG"): _always,
+    ("backend", "SHARED_OBJECT_LOOKUP"): _always,
+}
