@@ -32,16 +32,24 @@ VIEWERS_S = 30.0
 def add_arguments(parser: ArgumentParser) -> None:
     from vhostspy.arguments import one_of
 
-    sockets = parser.add_argument_group("sockets (a path, @NAME for an abstract socket, fd:N for an inherited descriptor)")
-    sockets.add_argument("--listen", metavar="PATH", action="append", default=[], help="listen here, for the peer that connects")
-    sockets.add_argument("--connect", metavar="PATH", action="append", default=[], help="connect here, for each that comes")
+    sockets = parser.add_argument_group(
+        "sockets (a path, @NAME for an abstract socket, fd:N for an inherited descriptor)"
+    )
+    sockets.add_argument(
+        "--listen", metavar="PATH", action="append", default=[], help="listen here, for the peer that connects"
+    )
+    sockets.add_argument(
+        "--connect", metavar="PATH", action="append", default=[], help="connect here, for each that comes"
+    )
     sockets.add_argument(
         "--front-end", metavar="SIDE", type=one_of("listen", "connect"), default="listen",
         help="the side that the front-end is on, listen (the default) or connect; with two --listen, or two --connect, "
         "the front-end's comes first",
     )  # fmt: skip
     sockets.add_argument("--socket-mode", metavar="MODE", default="600", help="of the listening socket, octal (600)")
-    sockets.add_argument("--connect-timeout", metavar="S", type=_seconds, default=10.0, help="try so long to connect (10 s)")
+    sockets.add_argument(
+        "--connect-timeout", metavar="S", type=_seconds, default=10.0, help="try so long to connect (10 s)"
+    )
     sockets.add_argument("--once", action="store_true", help="end when the first session ends")
     keep = parser.add_argument_group("capture")
     keep.add_argument("-w", "--write", metavar="FILE", help="keep the session in a pcapng file; - is standard output")
@@ -170,7 +178,7 @@ def _check(options: Namespace) -> None:
     names = len(options.listen), len(options.connect)
     if sum(names) != 2:
         raise WrongUse(
-            f"two sockets are needed, one for each peer: --listen PATH --connect PATH, or one of them twice "
+            "two sockets are needed, one for each peer: --listen PATH --connect PATH, or one of them twice "
             f"(there are {names[0]} to listen on and {names[1]} to connect to)"
         )
     if names != (1, 1) and options.front_end == "connect":
@@ -185,11 +193,18 @@ def _check(options: Namespace) -> None:
         raise WrongUse("--no-capture keeps and shows nothing, so -w and --json cannot go with it")
     if options.exact_reads and any((options.mask_features, options.mask_protocol_features,
                                     options.offer_features, options.offer_protocol_features)):  # fmt: skip
-        raise WrongUse("--exact-reads passes on pieces, and features can be changed in whole messages only: use one of them")
+        raise WrongUse(
+            "--exact-reads passes on pieces, and features can be changed in whole messages only: use one of them"
+        )
 
 
 def _policy(options: Namespace) -> Any:
-    if not (options.mask_features or options.offer_features or options.mask_protocol_features or options.offer_protocol_features):
+    if not (
+        options.mask_features
+        or options.offer_features
+        or options.mask_protocol_features
+        or options.offer_protocol_features
+    ):
         return None
     from vhostspy.relay.features import policy_maker, protocol_feature_bits, virtio_feature_bits
 
@@ -284,7 +299,9 @@ class Target:
         except OSError as error:
             raise WrongUse(f"-w {name}: {error.strerror}") from None
         if stat.S_ISDIR(mode) or stat.S_ISSOCK(mode):
-            raise WrongUse(f"-w {name}: is a {'directory' if stat.S_ISDIR(mode) else 'socket'}, expected a file to write")
+            raise WrongUse(
+                f"-w {name}: is a {'directory' if stat.S_ISDIR(mode) else 'socket'}, expected a file to write"
+            )
         self.path = name
         try:
             if stat.S_ISFIFO(mode):

@@ -1,7 +1,7 @@
 """The control socket: what may be asked of a running relay.
 
-A Unix socket of the relay's own, never the one that peers use, at ``folder()/PID.sock``, mode 0600. One JSON object a line
-each way. Requests have a member ``do``:
+A Unix socket of the relay's own, never the one that peers use, at ``folder()/PID.sock``, mode 0600. One JSON object a
+line each way. Requests have a member ``do``:
 
 - ``{"do": "status"}``: names of the sockets, the capture's path, sessions, messages so far;
 - ``{"do": "annotate", "text": "…"}``: a note for people goes into the capture, between the messages of that moment;

@@ -1,8 +1,8 @@
 """The first policy: change which features the back-end seems to offer.
 
 ``--mask-features`` and ``--offer-features`` act on the virtio feature word in the reply to GET_FEATURES,
-``--mask-protocol-features`` and ``--offer-protocol-features`` on the reply to GET_PROTOCOL_FEATURES. Everything after that is
-the peers' own doing: what the front-end acknowledges goes on as it is.
+``--mask-protocol-features`` and ``--offer-protocol-features`` on the reply to GET_PROTOCOL_FEATURES. Everything after that
+is the peers' own doing: what the front-end acknowledges goes on as it is.
 """
 
 from __future__ import annotations
@@ -56,17 +56,18 @@ def policy_maker(mask: int, offer: int, mask_protocol: int, offer_protocol: int)
 
 def protocol_feature_bits(texts: Iterable[str]) -> int:
     """The bits of ``--mask-protocol-features``: names or bit numbers, with commas; 0x… is a whole word of bits."""
-    return _bits(texts, _by_name({"": PROTOCOL_FEATURES.values}), "", "protocol feature")
+    return _bits(texts, _by_name({"": PROTOCOL_FEATURES.names}), "", "protocol feature")
 
 
 def virtio_feature_bits(texts: Iterable[str], device: str) -> int:
     """The bits of ``--mask-features``. The same name can be another bit elsewhere: then ``device`` must say which."""
-    from vhostspy.dissectors.virtio import COMMON_FEATURES, DEVICES
+    from vhostspy.dissectors.virtio import COMMON_FEATURES, DEVICES, find
 
-    tables = {"": COMMON_FEATURES.values}
+    given = find(device)
+    tables = {"": COMMON_FEATURES.names}
     for name, known in DEVICES.items():
-        if not device or name == device:
-            tables[name] = known.features.values
+        if given is None or known is given:
+            tables[name] = known.features
     return _bits(texts, _by_name(tables), device, "feature")
 
 
@@ -104,7 +105,9 @@ def _bits(texts: Iterable[str], known: Mapping[str, Mapping[int, list[str]]], de
         if places is None:
             from vhostspy.errors import nearest
 
-            raise WrongUse(f"{item} is no {what} that vhostspy knows{nearest(name, known)}; a bit's number will do as well")
+            raise WrongUse(
+                f"{item} is no {what} that vhostspy knows{nearest(name, known)}; a bit's number will do as well"
+            )
         if len(places) > 1:
             each = ", ".join(f"bit {bit} of {'/'.join(tables)}" for bit, tables in sorted(places.items()))
             raise WrongUse(f"{item} is {each}: say which with --device, or give the bit's number")

@@ -50,7 +50,7 @@ class Loop:
     def watch(
         self, sock: socket.socket | int, events: int, read: Callable[[], None], event: Callable[[int, int], None]
     ) -> None:
-        """Call ``read()`` when only bytes are there, ``event(fd, events)`` for everything else (hanging up included)."""
+        """Call ``read()`` when only bytes are there, ``event(fd, events)`` for all else (hanging up included)."""
         fd = sock if isinstance(sock, int) else sock.fileno()
         self._poll.register(fd, events)
         self._readers[fd] = read

@@ -12,6 +12,7 @@ import socket
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from sys import byteorder
 from time import monotonic_ns, time_ns
 from typing import Any, NamedTuple
 
@@ -57,7 +58,9 @@ class Relay:
     Owns the listeners. ``failure`` is the sentence of the first thing that went wrong on our side, or None.
     """
 
-    def __init__(self, sides: tuple[Listener | Connector, Listener | Connector], writer: Writer | Nowhere, settings: Settings) -> None:
+    def __init__(
+        self, sides: tuple[Listener | Connector, Listener | Connector], writer: Writer | Nowhere, settings: Settings
+    ) -> None:
         self.sides = sides
         self.settings = settings
         self.loop = Loop(writer)
@@ -155,7 +158,7 @@ class Relay:
             if isinstance(side, Listener) and side.socket.fileno() >= 0:
                 if on:
                     accept = partial(self._accept, number)
-                    self.loop.watch(side.socket, Loop.IN, accept, lambda fd, events, accept=accept: accept())  # type: ignore[misc]
+                    self.loop.watch(side.socket, Loop.IN, accept, lambda fd, events: None)
                 else:
                     self.loop.unwatch(side.socket)
 
@@ -242,7 +245,9 @@ class Relay:
         else:
             self.settings.say(text)
 
-    def _connect_both(self, now: int, since: int = 0, pause: int = FIRST_PAUSE_NS, first: socket.socket | None = None) -> None:
+    def _connect_both(
+        self, now: int, since: int = 0, pause: int = FIRST_PAUSE_NS, first: socket.socket | None = None
+    ) -> None:
         """Nobody connects to us: reach the front-end's side, then the back-end's, for one session."""
         since = since or monotonic_ns()
         while True:
@@ -269,9 +274,8 @@ class Relay:
         elif pause == FIRST_PAUSE_NS and not self.count:
             self.settings.say(f"{side.name}: {reached.strerror}; trying again for {timeout_s:g} s")
         next_pause = min(pause * 2, LONGEST_PAUSE_NS)
-        self.loop.call_at(
-            monotonic_ns() + pause, lambda now: self._connect_both(now, since, next_pause, first) if self.loop.running else None
-        )
+        reached_first = first
+        self.loop.call_at(monotonic_ns() + pause, lambda now: self._connect_both(now, since, next_pause, reached_first))
 
     def _begin(self, sockets: list[socket.socket]) -> None:
         self.count += 1
@@ -282,15 +286,11 @@ class Relay:
     def peers(self, sockets: list[socket.socket]) -> dict[str, Any]:
         """Who is at each end, as far as the kernel says (it knows the process that connected, or that listens)."""
         found: dict[str, Any] = {}
-        for end, name, sock, side in zip((0, 1), ("front_end", "back_end"), sockets, self.sides, strict=True):
-            del end
+        for name, sock, side in zip(("front_end", "back_end"), sockets, self.sides, strict=True):
             credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-            pid = int.from_bytes(credentials[:4], _NATIVE)
+            pid = int.from_bytes(credentials[:4], byteorder)
             found[name] = {"path": side.name, "pid": pid, "program": _program(pid)}
         return found
-
-
-_NATIVE: Any = __import__("sys").byteorder
 
 
 def _program(pid: int) -> str:

@@ -48,8 +48,8 @@ class Injection(NamedTuple):
 class Verdict(NamedTuple):
     """What becomes of a message.
 
-    ``data`` not None replaces the octets; ``fds`` not None replaces the descriptors (the new ones pass to the relay, the
-    old ones are closed). ``reason`` is shown to people when a message is dropped or the session ended.
+    ``data`` not None replaces the octets; ``fds`` not None replaces the descriptors (the new ones pass to the relay,
+    the old ones are closed). ``reason`` is shown to people when a message is dropped or the session ended.
     """
 
     action: str = PASS
@@ -57,6 +57,9 @@ class Verdict(NamedTuple):
     fds: tuple[int, ...] | None = None
     inject: tuple[Injection, ...] = ()
     reason: str = ""
+
+
+PASSED = Verdict()
 
 
 class Hands(Protocol):

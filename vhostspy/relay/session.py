@@ -13,10 +13,9 @@ from time import monotonic_ns, time_ns
 from typing import TYPE_CHECKING, Any
 
 from vhostspy.capture import record
-from vhostspy.dissectors.rows import Channel as ChannelRow
 
 from .channel import Channel
-from .policy import Injection, Policy, Verdict
+from .policy import PASSED, Injection, Policy, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,7 +44,9 @@ class Session:
         self.silent = True
         if relay.settings.new_policy is not None:
             self.policy = relay.settings.new_policy(self)
-        self.event("open", None, record.FROM_SPY, text=f"session {number} begins", previous=previous, **relay.peers(sockets))
+        self.event(
+            "open", None, record.FROM_SPY, text=f"session {number} begins", previous=previous, **relay.peers(sockets)
+        )
         self.main = Channel(self, "main", 1, None, "", sockets)
         self.channels.append(self.main)
 
@@ -57,10 +58,8 @@ class Session:
             channel.kind, sender, self.number, channel.number, channel.protocol, channel.row, previous=self.previous
         )
 
-    def identified(self, channel: Channel) -> None:
-        self._heard()
-
-    def _heard(self) -> None:
+    def heard(self) -> None:
+        """The first bytes came: it is no probe."""
         if self.silent:
             self.silent = False
             self.relay.heard(self)
@@ -81,16 +80,15 @@ class Session:
         if row is None:
             return None
         try:
-            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        except OSError as error:
-            self.event("fault", self.main, sender, after=number, text=f"the {kind} channel goes unseen: {error.strerror}")
-            return None
-        try:
             outer = socket.socket(fileno=os.dup(peer))
+            try:
+                ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+            except OSError:
+                outer.close()
+                raise
         except OSError as error:
-            ours.close()
-            theirs.close()
-            self.event("fault", self.main, sender, after=number, text=f"the {kind} channel goes unseen: {error.strerror}")
+            text = f"the {kind} channel goes unseen: {error.strerror}"
+            self.event("fault", self.main, sender, after=number, text=text)
             return None
         sockets = [outer, ours] if sender == 0 else [ours, outer]
         channel_no = 1 + sum(1 for channel in self.channels if channel.kind == kind)
@@ -102,7 +100,7 @@ class Session:
     def end_of_file(self, channel: Channel, sender: int) -> None:
         direction = channel.directions[sender]
         if channel is self.main and direction.read_bytes:
-            self._heard()
+            self.heard()
         self.event("eof", channel, sender, after=self.loop.writer.number, text="closed its side")
 
     def reset(self, channel: Channel, sender: int, error: OSError) -> None:
@@ -114,7 +112,7 @@ class Session:
             return
         if channel is self.main:
             if any(direction.read_bytes for direction in channel.directions):
-                self._heard()
+                self.heard()
             if all(other.closed for other in self.channels):
                 self.finish()
             else:
@@ -150,10 +148,12 @@ class Session:
                 return channel
         return None
 
-    def release(self, channel: str, channel_no: int, sender: int, verdict: Verdict = Verdict()) -> None:
+    def release(self, channel: str, channel_no: int, sender: int, verdict: Verdict = PASSED) -> None:
         found = self._channel(channel_no, lambda open_one: open_one.kind == channel)
         if found is not None:
-            found.directions[sender].release(verdict)
+            judge = found.directions[sender].judge
+            if judge is not None:
+                judge.release(verdict)
 
     def inject(self, injection: Injection) -> None:
         found = self._channel(injection.channel_no, lambda open_one: open_one.kind == injection.channel)
@@ -161,11 +161,10 @@ class Session:
             found.directions[1 - injection.to].inject(injection)
 
     def end(self, reason: str) -> None:
-        self.end_by_policy(reason)
-
-    def end_by_policy(self, reason: str) -> None:
+        """A policy's decision: nothing more goes on."""
         if not self.ended:
-            self.event("fault", self.main, record.FROM_SPY, after=self.loop.writer.number, text=reason or "ended on request")
+            text = reason or "ended by a policy"
+            self.event("fault", self.main, record.FROM_SPY, after=self.loop.writer.number, text=text)
             self.finish()
 
     def call_at(self, due_ns: int, call: Callable[[int], None]) -> None:

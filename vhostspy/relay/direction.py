@@ -1,0 +1,431 @@
+"""One direction of a channel: how a chunk of bytes becomes messages, and goes on.
+
+1. ``pump`` reads as much as there is, behind what is held from before. The usual case, one whole message without
+   descriptors, is sent and recorded right there.
+2. ``_chunk`` cuts it into messages. Descriptors belong to the message that holds the chunk's last byte: the kernel
+   stops a read behind the buffer that carries some. (With exact reads there is never more than one message.)
+3. What is incomplete at the end is held, so that a receiver that reads a payload with one call finds it whole; for at
+   most ``HOLD_NS``, and only up to ``HOLD`` bytes. A longer message goes through as it comes.
+4. Whole messages are judged, if there is a policy, and sent in portions: a portion with descriptors is exactly one
+   message, or its first part, so that the next reader has no doubt either.
+5. Then they are recorded. The writer becomes the owner of their descriptors.
+
+A target that is full stops the reading of its source, and nothing else. Nothing here waits.
+"""
+
+from __future__ import annotations
+
+import socket
+from resource import RLIMIT_NOFILE, getrlimit
+from time import monotonic_ns, time_ns
+from typing import TYPE_CHECKING
+
+from vhostspy.capture import record
+from vhostspy.dissectors.rows import Channel as ChannelRow
+
+from .descriptors import CONTROL_SIZE, RECEIVE_FLAGS, close_all, duplicate, is_stream_socket, received
+from .framer import LOST, Framer, detect
+from .held import Held, Whole
+from .judge import Judge
+from .outlet import PORTION, Outlet
+from .policy import Injection
+
+if TYPE_CHECKING:
+    from .channel import Channel
+
+#: the longest message that is held until it is whole
+HOLD = 131_072
+#: how long it is held without a new byte
+HOLD_NS = 100_000_000
+#: enough to tell a protocol from
+FIRST_BYTES = 12
+
+
+class Direction:
+    """What one end sends to the other: ``source`` is read, the outlet's target written; neither is owned here.
+
+    ``sender`` is the end at the source: 0 front-end or client, 1 back-end or server.
+    """
+
+    __slots__ = (
+        "_nested_replies", "_nested_requests", "_recv", "_timer_set", "channel", "cut", "eager", "ended", "exact",
+        "framer", "held", "judge", "lane", "long_left", "loop", "lost", "outlet", "plain", "read_bytes", "sender",
+        "shut", "source",
+    )  # fmt: skip
+
+    def __init__(self, channel: Channel, sender: int, source: socket.socket, target: socket.socket) -> None:
+        session = channel.session
+        self.channel = channel
+        self.loop = session.loop
+        self.sender = sender
+        self.source = source
+        self._recv = source.recvmsg_into
+        self.outlet = Outlet(session.loop, target, self._outlet_changed, session.fault)
+        self.lane = session.lane(channel, sender)
+        self.framer: Framer | None = None
+        self.judge: Judge | None = None
+        self._nested_requests: dict[int, str] = {}
+        self._nested_replies: dict[int, str] = {}
+        #: bytes read from the source so far
+        self.read_bytes = 0
+        self.held = Held()
+        self.exact = session.relay.settings.exact_reads
+        #: the held message goes on as its bytes come
+        self.eager = self.exact
+        self._timer_set = False
+        #: bytes that are still to come of a message too long to be held
+        self.long_left = 0
+        #: framing was given up
+        self.lost = False
+        #: nothing stands between a whole message and the target: framed, no policy, no exact reads, no long message
+        self.plain = False
+        #: the source said its last; the target was told
+        self.ended = False
+        self.shut = False
+        #: we shut the source ourselves, so that its end says nothing about the peer
+        self.cut = False
+
+    def adopt(self, row: ChannelRow) -> None:
+        """From now on this is a channel of that kind."""
+        self.framer = Framer(row)
+        for (requester, number), message in row.messages.items():
+            if message.request_fds.channel and requester == self.sender:
+                self._nested_requests[number] = message.request_fds.channel
+            if message.reply_fds.channel and requester != self.sender:
+                self._nested_replies[number] = message.reply_fds.channel
+        policy = self.channel.session.policy
+        if policy is not None:
+            wanted = policy.wants(self.channel.protocol, self.channel.kind, self.sender)
+            if wanted != ():
+                self.judge = Judge(self, policy, wanted)
+        self._see_whether_plain()
+
+    def _see_whether_plain(self) -> None:
+        self.plain = not (self.framer is None or self.exact or self.judge or self.lost or self.long_left)
+
+    @property
+    def blocked(self) -> bool:
+        """Nothing may be read: the target is full, or a policy holds a message."""
+        return bool(self.outlet.backlog) or (self.judge is not None and bool(self.judge.waiting))
+
+    # -- reading ------------------------------------------------------------------------------------------------------
+
+    def pump(self) -> None:
+        """The source has something: bytes, its end, or an error."""
+        loop = self.loop
+        view = loop.view
+        old = len(self.held.data)
+        try:
+            if old or self.exact:
+                view[:old] = self.held.data
+                room = view[old : old + self._wanted() if self.exact else None]
+                count, ancillary, flags, _ = self._recv([room], CONTROL_SIZE, RECEIVE_FLAGS)
+            else:
+                count, ancillary, flags, _ = self._recv(loop.views, CONTROL_SIZE, RECEIVE_FLAGS)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self.channel.broken(self, error)
+            return
+        wall = time_ns()
+        mono = monotonic_ns()
+        self.read_bytes += count
+        if (
+            self.plain
+            and not ancillary
+            and not old
+            and (framer := self.framer) is not None
+            and framer.header <= count <= PORTION
+            and framer.length(loop.buffer, 0) == count
+            and not self.outlet.gone
+        ):
+            # the hot path: one whole message, as nearly all are
+            data = view[:count]
+            try:
+                sent = self.outlet.send_bytes(data)
+            except OSError:
+                sent = 0
+            if sent == count:
+                self.lane.plain(data, wall, mono)
+            else:
+                delivered = self.outlet.send(data[sent:], [])
+                self.record(Whole(data, [], wall, mono), 0 if delivered else record.DROPPED)
+            return
+        fds = received(ancillary) if ancillary else []
+        if flags & socket.MSG_CTRUNC:
+            close_all(fds)
+            self.channel.session.fault(
+                f"descriptors were lost on the {self.channel.kind} channel: the process has no room for more (limit "
+                f"{getrlimit(RLIMIT_NOFILE)[0]}); the session ends here, since going on would hand over wrong ones"
+            )
+        elif count == 0:
+            close_all(fds)
+            self.finish()
+        else:
+            self._chunk(view[: old + count], old, fds, wall, mono)
+
+    def _wanted(self) -> int:
+        """With exact reads: how much may be read so that nothing of the next message is."""
+        most = len(self.loop.view) - len(self.held.data)
+        if self.lost:
+            return most
+        if self.long_left:
+            return min(self.long_left, most)
+        held = self.held.data
+        return min(self.framer.bytes_wanted(held) if self.framer else FIRST_BYTES - len(held), most)
+
+    def _chunk(self, view: memoryview, old: int, fds: list[int], wall: int, mono: int) -> None:
+        """``view`` was read, its first ``old`` bytes before; takes over ``fds``, which came with its last byte."""
+        if self.framer is None and not self.lost:
+            if len(view) < FIRST_BYTES:
+                self._hold(view, old, fds, wall, mono)
+                return
+            self._detect(view)
+        if self.long_left:
+            view, fds = self._long_part(view, fds, mono)
+        if self.lost or self.framer is None:
+            self._raw(view, fds, wall, mono)
+            return
+        cuts, length = self.framer.walk(view, len(view))
+        start = 0
+        messages: list[Whole] = []
+        for end in cuts:
+            mine = fds if end == len(view) else []
+            if old and start == 0:
+                messages += self._complete(view[:end], mine, old, mono)
+            else:
+                messages.append(Whole(view[start:end], mine, wall, mono))
+            start = end
+        rest = view[start:]
+        if fds and not rest and len(cuts) > 1:
+            messages[-1] = self._doubt(messages[-1])
+        if self.judge is not None:
+            self.judge.submit(messages)
+        else:
+            self.pass_on(messages)
+        if not rest or self.channel.closed:
+            if rest:
+                close_all(fds)
+        elif length == LOST:
+            self._give_up_framing(rest, "no message begins here: a size that cannot be")
+            self._raw(rest, fds, wall, mono)
+        elif length > HOLD:
+            self._begin_long(rest, length, 0 if cuts else old, fds, wall, mono)
+        else:
+            self._hold(rest, 0 if cuts else old, fds, wall, mono)
+
+    def _detect(self, view: memoryview) -> None:
+        """The first bytes of a session say which protocol it is."""
+        name = self.channel.session.relay.settings.protocol or detect(view)
+        if name:
+            self.channel.identify(name)
+        if self.framer is None:
+            self._give_up_framing(view, "these bytes begin no protocol that vhostspy knows")
+
+    def _give_up_framing(self, rest: memoryview, why: str) -> None:
+        """``rest`` and all that follows is no message."""
+        self.lost = True
+        self.plain = False
+        offset = self.read_bytes - len(rest)
+        self.channel.session.event(
+            "unread",
+            self.channel,
+            self.sender,
+            after=self.loop.writer.number,
+            offset=offset,
+            bytes=bytes(rest[:16]).hex(),
+            text=f"{why} (byte {offset}); from here on bytes and descriptors go on as they come",
+        )
+
+    def _doubt(self, message: Whole) -> Whole:
+        """Several messages came in one read, and the descriptors of that read went to the last: does it take any?"""
+        number, is_reply = self.identify(message.data)
+        row = self.channel.row_of(self.sender, number, is_reply)
+        if row is None or (row.reply_fds if is_reply else row.request_fds).most:
+            return message
+        return message._replace(flags=message.flags | record.UNSURE_FDS)
+
+    def identify(self, data: memoryview | bytes) -> tuple[int, bool]:
+        """(id, whether it is a reply) of a message, the header of which is there."""
+        return self.channel.identify_message(data)
+
+    # -- incomplete messages ------------------------------------------------------------------------------------------
+
+    def _hold(self, rest: memoryview, old: int, fds: list[int], wall: int, mono: int) -> None:
+        """Keep an incomplete message, ``old`` bytes of which were kept before; takes over ``fds``."""
+        if not old:
+            self.eager = self.exact
+        self.held.keep(rest, old, fds, wall, mono)
+        if self.eager:
+            self._flush_held(fds)
+        elif not self._timer_set and self.judge is None:
+            # a policy decides on whole messages only: those may take as long as they like
+            self._timer_set = True
+            self.loop.call_at(mono + HOLD_NS, self._hold_expired)
+
+    def _hold_expired(self, now: int) -> None:
+        """It has stood still for long enough: it goes on as it is, and its remainder as it comes."""
+        self._timer_set = False
+        held = self.held
+        if not held.data or self.eager or self.channel.closed:
+            return
+        if now - held.last < HOLD_NS:
+            self._timer_set = True
+            self.loop.call_at(held.last + HOLD_NS, self._hold_expired)
+        else:
+            self.eager = True
+            self._flush_held(held.fds)
+
+    def _flush_held(self, fds: list[int]) -> None:
+        """Send what is held and did not go yet; the descriptors stay held, for the record."""
+        held = self.held
+        self.outlet.send(memoryview(bytes(held.data))[held.sent :], fds, keep=True)
+        held.sent = len(held.data)
+
+    def _complete(self, data: memoryview, fds: list[int], old: int, mono: int) -> list[Whole]:
+        """The held message is whole. If a part of it went on before, the rest goes now, and nothing is left to do."""
+        sent = self.held.sent
+        whole = self.held.complete(data, fds, old, mono)
+        if not sent:
+            return [whole]
+        delivered = self.outlet.send(data[sent:], fds, keep=True)
+        self.record(whole, 0 if delivered else record.DROPPED)
+        return []
+
+    def _begin_long(self, rest: memoryview, length: int, old: int, fds: list[int], wall: int, mono: int) -> None:
+        """A message longer than may be held: it goes through as it comes; takes over ``fds``."""
+        if not old:
+            self.held.clear()
+        held = self.held
+        held.keep(rest, old, fds, wall, mono)
+        if self.judge is not None and self.identify(rest)[0] in self.judge.wanted:
+            self.channel.session.end(f"a message of {length} bytes is too long to be decided on (at most {HOLD})")
+            return
+        delivered = self.outlet.send(rest[held.sent :], fds if held.sent else held.fds, keep=True)
+        flags = held.flags | (0 if delivered else record.DROPPED)
+        self.lane.begin(length, rest, held.wall, held.mono, mono - held.mono, held.reads, flags, held.fds, held.fds_at)
+        held.clear()
+        self.long_left = length - len(rest)
+        self.plain = False
+
+    def _long_part(self, view: memoryview, fds: list[int], mono: int) -> tuple[memoryview, list[int]]:
+        """Pass on the next part of a long message; gives what lies behind it, and whose descriptors are left."""
+        part, rest = view[: self.long_left], view[self.long_left :]
+        self.outlet.send(part, [] if rest else fds)
+        self.lane.add(part, mono)
+        self.long_left -= len(part)
+        self._see_whether_plain()
+        return rest, fds if rest else []
+
+    def _raw(self, view: memoryview, fds: list[int], wall: int, mono: int) -> None:
+        """Bytes that are no message, ``view`` with what was held before; takes over ``fds``."""
+        if view:
+            sent, kept = self.held.sent, self.held.fds + fds
+            self.held.clear()
+            delivered = self.outlet.send(view[sent:], fds if sent else kept, keep=True)
+            self.lane.raw(view, wall, mono, 0, 1, 0 if delivered else record.DROPPED, kept)
+
+    # -- whole messages -----------------------------------------------------------------------------------------------
+
+    def pass_on(self, messages: list[Whole]) -> None:
+        """Send in portions, each of several messages without descriptors or of one, then record; takes them over."""
+        pieces: list[memoryview | bytes] = []
+        size = 0
+        for message in messages:
+            length = len(message.data)
+            if message.fds or size + length > PORTION:
+                self._send_pieces(pieces)
+                pieces, size = [], 0
+            if message.fds:
+                outgoing = self._with_nested(message)
+                self.outlet.send(memoryview(message.data), outgoing, keep=outgoing is message.fds)
+            else:
+                pieces.append(message.data)
+                size += length
+        self._send_pieces(pieces)
+        lost = record.DROPPED if self.outlet.gone else 0
+        for message in messages:
+            self.record(message, lost)
+
+    def _send_pieces(self, pieces: list[memoryview | bytes]) -> None:
+        if pieces:
+            self.outlet.send(memoryview(pieces[0] if len(pieces) == 1 else b"".join(pieces)), [])
+
+    def record(self, message: Whole, flags: int = 0) -> None:
+        """Into the capture, which takes over the descriptors."""
+        data, fds, wall, mono, span, reads, fds_at, own_flags = message
+        self.lane.message(memoryview(data), wall, mono, span, reads, own_flags | flags, fds, fds_at)
+
+    def inject(self, injection: Injection) -> None:
+        """Send what nobody sent; takes over its descriptors."""
+        self.pass_on([Whole(injection.data, list(injection.fds), time_ns(), monotonic_ns(), flags=record.INJECTED)])
+
+    def _with_nested(self, message: Whole) -> list[int]:
+        """The descriptors to send: with one end of a pair of ours in the place of a socket that becomes a channel.
+
+        A new list, the caller's, if anything was replaced; else the message's own.
+        """
+        if not (self._nested_requests or self._nested_replies):
+            return message.fds
+        number, is_reply = self.identify(message.data)
+        kind = (self._nested_replies if is_reply else self._nested_requests).get(number)
+        if kind is None or not is_stream_socket(message.fds[0]):
+            return message.fds
+        theirs = self.channel.session.open_nested(kind, message.fds[0], self.sender, self.loop.writer.number + 1)
+        return message.fds if theirs is None else [theirs, *duplicate(message.fds[1:])]
+
+    # -- the end ------------------------------------------------------------------------------------------------------
+
+    def _outlet_changed(self) -> None:
+        """The backlog appeared or is gone, or the target is."""
+        if self.outlet.gone and not self.cut and not self.ended:
+            # whoever writes to a socket that nobody reads gets an error; so must our source
+            self.cut = True
+            try:
+                self.source.shutdown(socket.SHUT_RD)
+            except OSError:
+                pass  # it is gone as well
+        self.unblocked()
+
+    def unblocked(self) -> None:
+        """Something that stood in the way may be gone."""
+        if self.ended and not self.blocked:
+            self.pass_on_end()
+        self.channel.watch()
+
+    def finish(self) -> None:
+        """End of file: what is held goes as it is, then the target is told."""
+        if not self.ended:
+            self.ended = True
+            self.let_go()
+            if not self.cut:
+                self.channel.session.end_of_file(self.channel, self.sender)
+            self.unblocked()
+
+    def let_go(self) -> None:
+        """Nothing more comes: pass on and record what is incomplete."""
+        if self.long_left:
+            self.lane.finish()
+            self.long_left = 0
+        held = self.held
+        if held.data:
+            data = memoryview(bytes(held.data))
+            delivered = True
+            if held.sent < len(data):
+                delivered = self.outlet.send(data[held.sent :], [] if held.sent else held.fds, keep=True)
+            flags = held.flags | record.INCOMPLETE | (0 if delivered else record.DROPPED)
+            self.lane.raw(data, held.wall, held.mono, held.last - held.mono, held.reads, flags, held.fds, held.fds_at)
+            held.clear()
+
+    def pass_on_end(self) -> None:
+        """Tell the target, once; a source that is closed for good, and not only done with writing, takes no answers."""
+        if not self.shut:
+            self.shut = True
+            self.channel.shut_target(self)
+
+    def discard(self) -> None:
+        """The channel is closed: nothing that is still ours may stay open."""
+        self.outlet.discard()
+        if self.judge is not None:
+            self.judge.discard()
+        self.let_go()

@@ -1,0 +1,105 @@
+"""What a policy decides on one direction, and the carrying out of it.
+
+Whole messages wait here in their order. While the first of them is held nothing behind it goes on, and the source is
+read no further.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Container
+from typing import TYPE_CHECKING
+
+from vhostspy.capture import record
+
+from .descriptors import duplicate
+from .held import Whole
+from .policy import DROP, END, HOLD, PASSED, Injection, Intercepted, Policy, Verdict
+
+if TYPE_CHECKING:
+    from .direction import Direction
+
+
+class Judge:
+    """Owns the waiting messages and their descriptors."""
+
+    def __init__(self, direction: Direction, policy: Policy, wanted: Container[int]) -> None:
+        self.direction = direction
+        self.policy = policy
+        self.wanted = wanted
+        self.waiting: deque[Whole] = deque()
+
+    def submit(self, messages: list[Whole]) -> None:
+        """Decide, or wait behind what is held; takes over the messages."""
+        held = bool(self.waiting)
+        # the buffer that they lie in is used again before a late decision comes
+        self.waiting.extend(message._replace(data=bytes(message.data)) for message in messages)
+        if not held:
+            self._decide()
+
+    def release(self, verdict: Verdict) -> None:
+        """The held message is decided; those behind it follow."""
+        if self.waiting and self._carry_out(verdict):
+            self._decide()
+
+    def discard(self) -> None:
+        """The channel is closed: what waits came, and did not go on."""
+        while self.waiting:
+            self.direction.record(self.waiting.popleft(), record.ORIGINAL | record.DROPPED)
+
+    def _decide(self) -> None:
+        while self.waiting:
+            message = self.waiting[0]
+            number, is_reply = self.direction.identify(message.data)
+            verdict = PASSED
+            if number in self.wanted:
+                channel = self.direction.channel
+                verdict = self.policy.decide(
+                    Intercepted(
+                        channel.protocol,
+                        channel.kind,
+                        channel.number,
+                        self.direction.sender,
+                        number,
+                        is_reply,
+                        bytes(message.data),
+                        tuple(message.fds),
+                    )
+                )
+            if verdict.action == HOLD:
+                break
+            if not self._carry_out(verdict):
+                return
+        self.direction.unblocked()
+
+    def _carry_out(self, verdict: Verdict) -> bool:
+        """Do with the first waiting message as decided; false if the session is over."""
+        direction = self.direction
+        session = direction.channel.session
+        message = self.waiting.popleft()
+        behind = [injection for injection in verdict.inject if self._goes_behind(injection)]
+        for injection in verdict.inject:
+            if injection not in behind:
+                session.inject(injection)
+        if verdict.action == END:
+            direction.record(message, record.ORIGINAL | record.DROPPED)
+            session.end(verdict.reason)
+            return False
+        if verdict.action == DROP:
+            direction.record(message, record.ORIGINAL | record.DROPPED)
+        elif verdict.data is not None or verdict.fds is not None:
+            fds = duplicate(message.fds) if verdict.fds is None else list(verdict.fds)
+            data = message.data if verdict.data is None else verdict.data
+            direction.record(message, record.ORIGINAL)
+            direction.pass_on([message._replace(data=data, fds=fds, flags=message.flags | record.CHANGED)])
+        else:
+            direction.pass_on([message])
+        for injection in behind:
+            session.inject(injection)
+        return not direction.channel.closed
+
+    def _goes_behind(self, injection: Injection) -> bool:
+        """Whether it goes the same way as the message that is being decided on, and follows it."""
+        channel = self.direction.channel
+        mine = (channel.kind, channel.number, 1 - self.direction.sender)
+        return injection.after and (injection.channel, injection.channel_no, injection.to) == mine

@@ -1,0 +1,116 @@
+"""The sending half of a direction: descriptors with the first byte, order kept, never a wait."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections import deque
+from collections.abc import Callable
+from time import monotonic_ns
+from typing import TYPE_CHECKING
+
+from .descriptors import close_all, duplicate, rights
+
+if TYPE_CHECKING:
+    from .loop import Loop
+
+#: the longest send that the kernel puts into one buffer, and that a reader therefore finds in one piece
+PORTION = 36_544
+#: pause before sending is tried again when too many descriptors are on their way
+RETRY_NS = 5_000_000
+
+_GONE = (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN, errno.ESHUTDOWN)
+
+
+class Outlet:
+    """Sends into ``target`` (not owned); what finds no room waits in ``backlog``, with descriptors owned here.
+
+    ``changed()`` is called when the backlog appears, empties, or the target turns out to be ``gone``; ``fault(text)``
+    when something failed that leaves no exact way on.
+    """
+
+    __slots__ = ("backlog", "changed", "fault", "gone", "loop", "send_bytes", "target")
+
+    def __init__(
+        self, loop: Loop, target: socket.socket, changed: Callable[[], None], fault: Callable[[str], None]
+    ) -> None:
+        self.loop = loop
+        self.target = target
+        #: for the hot path: may be called directly while ``backlog`` is empty and the target not ``gone``
+        self.send_bytes = target.send
+        self.changed = changed
+        self.fault = fault
+        self.backlog: deque[tuple[bytes, list[int]]] = deque()
+        self.gone = False
+
+    def send(self, data: memoryview, fds: list[int], *, keep: bool = False) -> bool:
+        """Send, or remember what there is no room for; false if nobody is there to take it.
+
+        The descriptors go with the first byte. They are closed here unless the caller keeps them.
+        """
+        if self.gone:
+            sent, delivered = len(data), False
+        elif self.backlog:
+            sent, delivered = 0, True
+        else:
+            sent = self._try(data, fds)
+            delivered = not self.gone
+        if sent == len(data):
+            if not keep:
+                close_all(fds)
+            return delivered
+        if sent or not fds:
+            waiting: list[int] = []
+            if not keep:
+                close_all(fds)
+        else:
+            waiting = duplicate(fds) if keep else fds
+            if len(waiting) != len(fds):
+                close_all(waiting)
+                self.fault("the process has no room for the descriptors of a message that has to wait")
+                return False
+        self.backlog.append((bytes(data[sent:]), waiting))
+        self.changed()
+        return True
+
+    def drain(self) -> None:
+        """There may be room again."""
+        while self.backlog:
+            data, fds = self.backlog[0]
+            sent = self._try(memoryview(data), fds)
+            if not self.backlog or not sent:
+                return
+            close_all(fds)
+            if sent < len(data):
+                self.backlog[0] = (data[sent:], fds)
+                return
+            self.backlog.popleft()
+        self.changed()
+
+    def _try(self, data: memoryview, fds: list[int]) -> int:
+        """Bytes sent: 0 if there is no room now, all of them if the target is gone and they are nobody's any more."""
+        try:
+            return self.target.sendmsg([data], rights(fds)) if fds else self.send_bytes(data)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            if error.errno == errno.ETOOMANYREFS:
+                # no event tells when fewer are on their way
+                self.loop.call_at(monotonic_ns() + RETRY_NS, lambda now: self.drain())
+                return 0
+            if error.errno not in _GONE:
+                self.fault(f"sending failed: {error.strerror}")
+            self.lose_target()
+            return len(data)
+
+    def lose_target(self) -> None:
+        """Nobody reads there any more."""
+        if not self.gone:
+            self.gone = True
+            self.discard()
+            self.changed()
+
+    def discard(self) -> None:
+        """Forget what waits, and close its descriptors."""
+        while self.backlog:
+            close_all(self.backlog.popleft()[1])
