@@ -106,7 +106,7 @@ def _writers(layout: Layout) -> Iterator[tuple[str, Callable[[str | None], Write
         if isinstance(member, Word):
             for part in member.parts:
                 yield part.name, lambda show: partial(plain, show=show or "")
-        elif isinstance(member, Field) or isinstance(member, Bytes):
+        elif isinstance(member, Field | Bytes):
             yield member.name, partial(_writer, member)
 
 

@@ -270,7 +270,9 @@ class _Parser:
         if name.choices and name.kind != "severity" and not _is_pattern(text):
             self.one_of(token, text, name)
         if number is not None and name.kind != "text":
-            return _ordered(values, sign, number)
+            test = _ordered(values, sign, number)
+            # digits may also be octets in hex, or part of a name
+            return _either(test, _same_text(name, values, sign, text)) if sign == "==" and name.kind == "any" else test
         if sign not in ("==", "!="):
             if name.kind == "severity":
                 raise self.error(token, f"{text} is no severity", "note, warning or error")
@@ -278,13 +280,13 @@ class _Parser:
         return _same_text(name, values, sign, text)
 
     def one_of(self, token: _Token, text: str, name: _Name) -> None:
-        if text.lower() in name.choices or (name.kind == "named" and _number(text) is not None):
+        if text.lower() in name.choices or (name.kind in ("named", "flag") and _number(text) is not None):
             return
         near = get_close_matches(text.lower(), name.choices, 1, 0.5)
         hint = f"did you mean {name.choices[near[0]]}?" if near else ""
         if not hint and len(name.choices) <= 6:
             hint = f"there are {', '.join(name.choices.values())}"
-        raise self.error(token, f"no {name.name} is called {text}", hint)
+        raise self.error(token, f"{name.name} is never {text}", hint)
 
 
 # -- names

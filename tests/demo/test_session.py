@@ -206,7 +206,7 @@ def test_a_hostile_chain_stops_its_ring_alone(connect: Connect) -> None:
     ring.write_descriptor(9, 0xDEAD_0000, 16, 1, 9)
     ring.announce(9)
     front_end.kick(0)
-    front_end._wait(front_end.rings[0].err.fileno(), "err")
+    front_end.wait_readable(front_end.rings[0].err.fileno(), "err")
     assert "loop" in back_end.trouble[0]
     front_end.write(1, pattern(1, 1), index=1)
 
@@ -218,7 +218,7 @@ def test_a_buffer_outside_all_memory_stops_the_ring(running: Pair) -> None:
     ring.write_descriptor(1, 0, 1, 2, 0)
     ring.announce(0)
     front_end.kick()
-    front_end._wait(front_end.rings[0].err.fileno(), "err")
+    front_end.wait_readable(front_end.rings[0].err.fileno(), "err")
     assert back_end.trouble == ["ring 0: guest address 0xdead0000 is in no region; it stands still now"]
 
 

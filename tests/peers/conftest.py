@@ -29,7 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    times = metafunc.config.getoption("repeat", 1)
+    times: int = metafunc.config.getoption("repeat", 1) or 1
     if "repetition" in metafunc.fixturenames and times > 1:
         metafunc.parametrize("repetition", range(1, times + 1))
 
@@ -51,6 +51,7 @@ def bench(request: pytest.FixtureRequest, origin: str, repetition: int) -> Itera
     if place.root is not None and not place.root.is_dir():
         missing(f"{place.root} (tests/peers/sid.sh makes it)")
     option = request.config.getoption
-    bench = Bench(place, direct=option("direct", False), update=option("update", False), keep=option("keep", None))
+    direct, update, keep = (option(name, None) for name in ("direct", "update", "keep"))
+    bench = Bench(place, direct=bool(direct), update=bool(update), keep=keep)
     yield bench
     bench.close()

@@ -32,7 +32,7 @@ GROW_AFTER = 8
 PICTURE = """\
 A front-end with a block driver and a back-end with a disk, both made for this demo, and vhostspy between them:
 
-    front-end ──► {listen} ▐ vhostspy ▌ ──► {connect} ◄── back-end
+    front-end ──► {listen} vhostspy ──► {connect} ◄── back-end
 
 """
 
@@ -55,6 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Exit status 0 when all data came back as written; Failure names the part that failed."""
+    if options.keep == "-":
+        raise WrongUse("--keep takes a file; standard output is for the messages")
     previous = signal.signal(signal.SIGTERM, _leave)
     try:
         with tempfile.TemporaryDirectory(prefix="vhostspy-demo-") as folder:

@@ -182,8 +182,9 @@ def _check(options: Namespace) -> None:
             f"(there are {names[0]} to listen on and {names[1]} to connect to)"
         )
     if names != (1, 1) and options.front_end == "connect":
-        raise WrongUse("--front-end says which of --listen and --connect is the front-end's; with one of them twice it is "
-                       "always the first")  # fmt: skip
+        raise WrongUse(
+            "--front-end says which of --listen and --connect is the front-end's; with one of them twice it is the first"
+        )
     both = options.listen + options.connect
     if both[0] == both[1]:
         raise WrongUse(f"{both[0]} is both sides: two different sockets are needed")

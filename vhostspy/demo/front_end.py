@@ -6,24 +6,21 @@ of its own on the wire (``front_end.main.send_octets``). ``negotiate``, ``start`
 
 from __future__ import annotations
 
-import mmap
 import os
-import select
 import socket
 import struct
 import sys
 import time
-from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Sequence
 
 from . import block
-from .driver import PLACE_SIZE, BlockQueue, Done
-from .memory import GuestMemory, Place, Region
-from .numbers import NEED_REPLY, NOFD, REPLY, VERSION, BackendRequest, Feature, ProtocolFeature, Request, bits, has
-from .numbers import request_name as name_of
+from .conversation import Conversation, NeedReply
+from .driver import Done
+from .guest import Guest, Ring
+from .memory import GuestMemory, Place
+from .numbers import NOFD, Feature, ProtocolFeature, Request, bits, has
 from .payloads import ADDRESS, CONFIG, INFLIGHT, STATE
-from .vring import Addresses, DriverRing, SplitRing
-from .wire import TIMEOUT_S, U64, Connection, Message, OwnedFd, PeerError
+from .wire import TIMEOUT_S, U64, Connection, OwnedFd, PeerError
 
 #: all virtio and protocol features this front-end can use
 FEATURES = bits(
@@ -38,46 +35,15 @@ FEATURES = bits(
 )
 PROTOCOL_FEATURES = bits(*ProtocolFeature)
 
-#: "qemu": where QEMU asks for an acknowledgement; "always": as rust-vmm's front-ends; "never": as crosvm and libkrun
-NeedReply = Literal["qemu", "always", "never"]
-QEMU_NEEDS_REPLY = frozenset(
-    {
-        Request.SET_MEM_TABLE,
-        Request.ADD_MEM_REG,
-        Request.REM_MEM_REG,
-        Request.SET_VRING_KICK,
-        Request.SET_VRING_CALL,
-        Request.SET_VRING_ERR,
-        Request.SET_VRING_ENABLE,
-        Request.SET_BACKEND_REQ_FD,
-        Request.SET_CONFIG,
-    }
-)
-
-#: where the first region is in the guest, and where the others (QEMU splits memory below the 4 GiB hole)
-_ABOVE_4G = 1 << 32
-#: pretended addresses of the front-end's own mapping
-_USER_BASE = 0x7F10_0000_0000
-_PLACES = 16
-
 # virtio status bits
 ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK = 1, 2, 4, 8
 
 
-class Ring(NamedTuple):
-    """A ring's own descriptors (owned by the front-end) and its queue of requests."""
-
-    queue: BlockQueue
-    kick: OwnedFd
-    call: OwnedFd
-    err: OwnedFd
-
-
-class FrontEnd:
+class FrontEnd(Conversation):
     """Owns the socket, the guest memory and all descriptors it makes; ``close`` (or ``with``) gives all back.
 
-    After ``negotiate`` the members ``features``, ``protocol_features``, ``queues`` and ``config`` say what was agreed.
-    Every wait ends after ``timeout_s`` with PeerError.
+    ``features``, ``protocol_features`` and ``config`` say what was agreed on and read. Every wait ends after
+    ``timeout_s`` with PeerError.
     """
 
     def __init__(
@@ -92,33 +58,28 @@ class FrontEnd:
         need_reply: NeedReply = "qemu",
         timeout_s: float = TIMEOUT_S,
     ) -> None:
-        self.main = Connection(sock, timeout_s)
-        self.backend_channel: Connection | None = None
-        self.timeout_s = timeout_s
+        super().__init__(sock, need_reply, timeout_s)
         self.wanted_features = features
         self.wanted_protocol_features = protocol_features
-        self.need_reply = need_reply
         self.queue_size = queue_size
-        self.queues = queues
-        self.offered = self.features = self.protocol_features = 0
+        #: what the back-end offered, and what of it was set
+        self.offered = self.features = 0
         self.config = b""
-        #: how often the back-end said that its configuration changed
-        self.config_changes = 0
-        #: messages on connections that are closed by now
-        self._earlier_messages = self._backend_messages = 0
         #: the back-end's in-flight region with its description, to be given back after a reconnect
         self.inflight: tuple[OwnedFd, bytes] | None = None
-        self.memory = GuestMemory()
-        self.memory_fd = OwnedFd(os.memfd_create("guest-memory", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING))
-        self.rings: list[Ring] = []
-        #: called with each request of the back-end channel; its answer is the acknowledgement's value (0: well)
-        self.on_backend_request: Callable[[Message], int] = self._backend_request
         try:
-            self._make_memory(region_sizes)
-            self._make_rings()
+            self.guest = Guest(queues, queue_size, region_sizes)
         except BaseException:
-            self.close()
+            super().close()
             raise
+
+    @property
+    def memory(self) -> GuestMemory:
+        return self.guest.memory
+
+    @property
+    def rings(self) -> list[Ring]:
+        return self.guest.rings
 
     def __enter__(self) -> FrontEnd:
         return self
@@ -128,14 +89,8 @@ class FrontEnd:
 
     def close(self) -> None:
         """Close the session from this side. May be called twice."""
-        self.main.close()
-        self._close_backend_channel()
-        for ring in self.rings:
-            for fd in (ring.kick, ring.call, ring.err):
-                fd.close()
-        self.rings.clear()
-        self.memory.clear()
-        self.memory_fd.close()
+        super().close()
+        self.guest.close()
         if self.inflight is not None:
             self.inflight[0].close()
             self.inflight = None
@@ -144,16 +99,9 @@ class FrontEnd:
         """Go on over a new connection with the same memory, rings and in-flight region; negotiate again after it."""
         self._earlier_messages += self.main.sent + self.main.received
         self.main.close()
-        self._close_backend_channel()
+        self.close_backend_channel()
         self.main = Connection(sock, self.timeout_s)
         self.features = self.protocol_features = 0
-
-    @property
-    def messages(self) -> dict[str, int]:
-        """Messages sent and received so far, by channel."""
-        channel = self.backend_channel
-        backend = self._backend_messages + (channel.sent + channel.received if channel else 0)
-        return {"main": self._earlier_messages + self.main.sent + self.main.received, "backend": backend}
 
     # -- the usual orders ------------------------------------------------------------------------------------------
 
@@ -224,10 +172,6 @@ class FrontEnd:
 
     # -- one message each ------------------------------------------------------------------------------------------
 
-    def agreed(self, bit: int) -> bool:
-        """Is this protocol feature on?"""
-        return has(self.protocol_features, bit)
-
     def get_features(self) -> int:
         self.offered = self.ask_u64(Request.GET_FEATURES)
         return self.offered
@@ -270,7 +214,7 @@ class FrontEnd:
         """Give the back-end one end of a new socket for its own requests; an older one is closed."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         with theirs:
-            self._close_backend_channel()
+            self.close_backend_channel()
             self.backend_channel = Connection(ours, self.timeout_s)
             self.tell(Request.SET_BACKEND_REQ_FD, fds=[theirs.fileno()])
 
@@ -297,7 +241,7 @@ class FrontEnd:
 
     def get_inflight_fd(self) -> None:
         """Let the back-end make an in-flight region; kept in ``inflight``."""
-        with_fds = self._ask(Request.GET_INFLIGHT_FD, INFLIGHT.pack(0, 0, len(self.rings), self.queue_size))
+        with_fds = self.ask_message(Request.GET_INFLIGHT_FD, INFLIGHT.pack(0, 0, len(self.rings), self.queue_size))
         if len(with_fds.fds) != 1 or len(with_fds.payload) != INFLIGHT.size:
             with_fds.close()
             raise PeerError(f"GET_INFLIGHT_FD was answered with {len(with_fds.fds)} descriptors")
@@ -313,10 +257,10 @@ class FrontEnd:
     def set_mem_table(self) -> None:
         places = [region.place for region in self.memory.regions]
         payload = struct.pack("=II", len(places), 0) + b"".join(place.packed() for place in places)
-        self.tell(Request.SET_MEM_TABLE, payload, [self.memory_fd.fileno()] * len(places))
+        self.tell(Request.SET_MEM_TABLE, payload, [self.guest.memory_fd.fileno()] * len(places))
 
     def add_mem_reg(self, place: Place) -> None:
-        self.tell(Request.ADD_MEM_REG, bytes(8) + place.packed(), [self.memory_fd.fileno()])
+        self.tell(Request.ADD_MEM_REG, bytes(8) + place.packed(), [self.guest.memory_fd.fileno()])
 
     def rem_mem_reg(self, place: Place) -> None:
         self.tell(Request.REM_MEM_REG, bytes(8) + place._replace(mmap_offset=0).packed())
@@ -364,120 +308,14 @@ class FrontEnd:
     def set_vring_enable(self, index: int, on: bool) -> None:
         self.tell(Request.SET_VRING_ENABLE, STATE.pack(index, on))
 
-    # -- requests and answers --------------------------------------------------------------------------------------
-
-    def tell(self, request: int, payload: bytes = b"", fds: Sequence[int] = ()) -> None:
-        """Send a request without a body in its answer; where an acknowledgement is asked for, wait for it.
-
-        PeerError if it says that the back-end failed.
-        """
-        wanted = self.agreed(ProtocolFeature.REPLY_ACK) and (
-            self.need_reply == "always" or (self.need_reply == "qemu" and request in QEMU_NEEDS_REPLY)
-        )
-        self.main.send(request, payload, fds, VERSION | (NEED_REPLY if wanted else 0))
-        if wanted:
-            value = self._u64(request, self.answer(request))
-            if value:
-                raise PeerError(f"{name_of(request)}: the back-end refused it ({value})")
-
-    def ask(self, request: int, payload: bytes = b"", fds: Sequence[int] = ()) -> bytes:
-        """Send a request that is always answered; the answer's payload."""
-        reply = self._ask(request, payload, fds)
-        reply.close()
-        return reply.payload
-
-    def ask_u64(self, request: int) -> int:
-        return self._u64(request, self._ask(request))
-
-    def _ask(self, request: int, payload: bytes = b"", fds: Sequence[int] = ()) -> Message:
-        always = self.need_reply == "always" and self.agreed(ProtocolFeature.REPLY_ACK)
-        self.main.send(request, payload, fds, VERSION | (NEED_REPLY if always else 0))
-        return self.answer(request)
-
-    def answer(self, request: int) -> Message:
-        """Wait for the answer to ``request``, serving the back-end channel meanwhile. The caller closes it."""
-        self._wait(self.main.fileno(), name_of(request))
-        reply = self.main.receive()
-        if reply is None:
-            raise PeerError(f"{name_of(request)}: the back-end closed instead of answering")
-        if reply.id != request or reply.flags & ~NEED_REPLY != VERSION | REPLY:
-            reply.close()
-            raise PeerError(f"{name_of(request)}: the answer was {name_of(reply.id)} with flags 0x{reply.flags:x}")
-        return reply
-
-    @staticmethod
-    def _u64(request: int, reply: Message) -> int:
-        reply.close()
-        if len(reply.payload) != U64.size:
-            raise PeerError(f"{name_of(request)}: the answer has {len(reply.payload)} bytes, not 8")
-        return int(U64.unpack(reply.payload)[0])
-
-    # -- waiting, and the back-end channel ---------------------------------------------------------------------------
-
-    def _wait(self, fd: int, what: str) -> None:
-        """Until ``fd`` is readable. The back-end's requests are answered meanwhile, or both could wait for ever."""
-        deadline = time.monotonic() + self.timeout_s
-        while True:
-            left_ms = (deadline - time.monotonic()) * 1000
-            if left_ms <= 0:
-                raise PeerError(f"{what}: the back-end did nothing for {self.timeout_s:g} s")
-            if fd in self._poll([fd], left_ms):
-                return
-
-    def _poll(self, fds: Sequence[int], timeout_ms: float) -> set[int]:
-        """One round: which of ``fds`` are readable; serves the back-end channel, notices a main channel that closes."""
-        poll = select.poll()
-        for fd in {*fds, self.main.fileno()}:
-            poll.register(fd, select.POLLIN)
-        channel = self.backend_channel
-        if channel is not None:
-            poll.register(channel.fileno(), select.POLLIN)
-        ready = {fd for fd, _ in poll.poll(max(timeout_ms, 0))}
-        if channel is not None and channel.fileno() in ready:
-            self.serve_backend_channel()
-        if self.main.fileno() in ready and self.main.fileno() not in fds:
-            message = self.main.receive()
-            if message is None:
-                raise PeerError("the back-end closed the connection")
-            message.close()
-            raise PeerError(f"the back-end sent {name_of(message.id)} unasked")
-        return ready & set(fds)
-
-    def serve_backend_channel(self) -> None:
-        """Take one request of the back-end and answer it if it asks for that."""
-        channel = self.backend_channel
-        message = channel.receive() if channel is not None else None
-        if channel is None or message is None:
-            self._close_backend_channel()
-            return
-        try:
-            value = self.on_backend_request(message)
-        finally:
-            message.close()
-        if message.needs_reply and self.agreed(ProtocolFeature.REPLY_ACK):
-            channel.send(message.id, U64.pack(value), flags=VERSION | REPLY)
-
-    def _backend_request(self, message: Message) -> int:
-        # only noted here: the answer must not wait for a GET_CONFIG, which the back-end may not answer before it
-        if message.id == BackendRequest.CONFIG_CHANGE_MSG and not message.payload:
-            self.config_changes += 1
-            return 0
-        return 1
-
     def wait_config_change(self, seen: int = 0) -> None:
         """Until the back-end has announced more than ``seen`` changes in all; then ``config`` is read again."""
         deadline = time.monotonic() + self.timeout_s
         while self.config_changes <= seen:
             if self.backend_channel is None or time.monotonic() > deadline:
                 raise PeerError("the back-end announced no change of its configuration")
-            self._poll([], (deadline - time.monotonic()) * 1000)
+            self.poll_once([], (deadline - time.monotonic()) * 1000)
         self.read_config()
-
-    def _close_backend_channel(self) -> None:
-        if self.backend_channel is not None:
-            self._backend_messages += self.backend_channel.sent + self.backend_channel.received
-            self.backend_channel.close()
-            self.backend_channel = None
 
     # -- the disk --------------------------------------------------------------------------------------------------
 
@@ -487,7 +325,7 @@ class FrontEnd:
     def wait_call(self, index: int = 0) -> None:
         """Until the device has signalled this ring; the signal is taken."""
         call = self.rings[index].call.fileno()
-        self._wait(call, f"ring {index}")
+        self.wait_readable(call, f"ring {index}")
         os.eventfd_read(call)
 
     def take_done(self, count: int, index: int = 0) -> list[Done]:
@@ -526,40 +364,6 @@ class FrontEnd:
         if done.status != block.OK:
             raise PeerError(f"the disk answered request {done.kind} at sector {done.sector} with status {done.status}")
         return done
-
-    # -- guest memory ----------------------------------------------------------------------------------------------
-
-    def _make_memory(self, sizes: Sequence[int]) -> None:
-        """One file, a region after the other in it; the first at guest address 0, the others above 4 GiB."""
-        os.ftruncate(self.memory_fd.fileno(), sum(sizes))
-        offset = 0
-        for number, size in enumerate(sizes):
-            guest = 0 if number == 0 else _ABOVE_4G + offset - sizes[0]
-            self.memory.add(Region(self.memory_fd.fileno(), Place(guest, size, _USER_BASE + offset, offset)))
-            offset += size
-
-    def _make_rings(self) -> None:
-        """Rings in the first region, a page boundary between their parts; places for requests in the last one."""
-        user = self.memory.regions[0].place.user_address
-        places_at = self.memory.regions[-1].place.guest_address
-        if len(self.memory.regions) == 1:
-            places_at += self._rings_size()
-        for _ in range(self.queues):
-            starts = []
-            for octets in SplitRing.octets(self.queue_size):
-                starts.append(user)
-                user += _pages(octets)
-            ring = DriverRing(self.memory, self.queue_size, Addresses(*starts))
-            queue = BlockQueue(self.memory, ring, places_at, min(_PLACES, self.queue_size // 4 or 1), False)
-            places_at += _PLACES * PLACE_SIZE
-            self.rings.append(Ring(queue, *(OwnedFd(os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)) for _ in "kce")))
-
-    def _rings_size(self) -> int:
-        return self.queues * sum(map(_pages, SplitRing.octets(self.queue_size)))
-
-
-def _pages(size: int) -> int:
-    return -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
 
 
 def main(argv: list[str] | None = None) -> int:

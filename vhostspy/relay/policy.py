@@ -80,6 +80,7 @@ class Hands(Protocol):
 class Policy(Protocol):
     def wants(self, protocol: str, channel: str, sender: int) -> Container[int]:
         """The ids of the messages, requests and replies alike, it wants to see from ``sender`` on such channels."""
+        ...
 
     def decide(self, message: Intercepted) -> Verdict: ...
 
