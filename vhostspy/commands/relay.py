@@ -183,7 +183,7 @@ def _check(options: Namespace) -> None:
         )
     if names != (1, 1) and options.front_end == "connect":
         raise WrongUse(
-            "--front-end says which of --listen and --connect is the front-end's; with one of them twice it is the first"
+            "--front-end says which of --listen and --connect is the front-end's; with one twice it is the first"
         )
     both = options.listen + options.connect
     if both[0] == both[1]:

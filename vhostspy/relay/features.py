@@ -1,7 +1,7 @@
 """The first policy: change which features the back-end seems to offer.
 
 ``--mask-features`` and ``--offer-features`` act on the virtio feature word in the reply to GET_FEATURES,
-``--mask-protocol-features`` and ``--offer-protocol-features`` on the reply to GET_PROTOCOL_FEATURES. All that comes after
+``--mask-protocol-features`` and ``--offer-protocol-features`` on the reply to GET_PROTOCOL_FEATURES. What comes after
 is the peers' own doing: what the front-end acknowledges goes on as it is.
 """
 
