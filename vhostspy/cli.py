@@ -23,6 +23,9 @@ COMMANDS = {
     "demo": "an embedded front-end and back-end, through the proxy",
 }
 
+#: what vhostspy calls itself, in processes of its own; in no help
+OWN_COMMANDS = {"_view": "follow a growing capture for the relay that writes it"}
+
 RELAY_HELP = """\
 Stands between a vhost-user front-end and its back-end, passes everything on unchanged, and shows each message by name
 with its members, descriptors and reply. Wireshark opens what --write keeps.
@@ -102,7 +105,7 @@ def dispatch(arguments: list[str]) -> int:
             f"({', '.join(COMMANDS)}); vhostspy --help tells more"
         )
     name = "relay" if arguments[0].startswith("-") else arguments.pop(0)
-    if name not in COMMANDS:
+    if name not in COMMANDS and name not in OWN_COMMANDS:
         from vhostspy.errors import nearest
 
         return complain(f"vhostspy: there is no command {name!r}{nearest(name, COMMANDS)}; vhostspy --help lists them")
@@ -112,7 +115,7 @@ def dispatch(arguments: list[str]) -> int:
     from vhostspy.errors import Failure, WrongUse
 
     make_output_total()
-    command = import_module(f"vhostspy.commands.{name}")
+    command = import_module(f"vhostspy.commands.{name.lstrip('_')}")
     parser = new_parser(name)
     command.add_arguments(parser)
     options = parser.parse_args(arguments)
@@ -144,7 +147,8 @@ def new_parser(name: str) -> Parser:
     from vhostspy.arguments import Parser
 
     if name != "relay":
-        return Parser(prog=f"vhostspy {name}", description=f"vhostspy {name}: {COMMANDS[name]}.", commands=COMMANDS)
+        line = COMMANDS.get(name) or OWN_COMMANDS[name]
+        return Parser(prog=f"vhostspy {name}", description=f"vhostspy {name}: {line}.", commands=COMMANDS)
     width = max(map(len, COMMANDS)) + 2
     commands = "\n".join(f"  {command:{width}}{line}" for command, line in COMMANDS.items() if command != "relay")
     return Parser(
