@@ -56,6 +56,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     keep.add_argument("--snaplen", metavar="N", type=_size, help="keep at most N bytes of each message")
     keep.add_argument("--no-capture", action="store_true", help="relay only: keep and show nothing")
     show = parser.add_argument_group("output")
+    show.add_argument("-q", "--quiet", action="store_true", help="print no messages")
     show.add_argument("--json", action="store_true", help="JSON lines")
     show.add_argument("-v", "--verbose", action="store_true", help="all members of each message")
     show.add_argument("-x", "--hex", action="store_true", help="its bytes as well")
@@ -190,6 +191,8 @@ def _check(options: Namespace) -> None:
         raise WrongUse(f"{both[0]} is both sides: two different sockets are needed")
     if options.write == "-" and options.json:
         raise WrongUse("-w - puts the capture on standard output, where --json would go as well; give -w a file")
+    if options.quiet and not options.write and not options.no_capture:
+        raise WrongUse("--quiet prints nothing, and without -w FILE nothing is kept: nothing would be left to do")
     if options.no_capture and (options.write or options.json):
         raise WrongUse("--no-capture keeps and shows nothing, so -w and --json cannot go with it")
     if options.exact_reads and any((options.mask_features, options.mask_protocol_features,
@@ -344,13 +347,13 @@ class Viewers:
         self._relay = relay
         self._alive = -1
         self._read: dict[int, int] = {}
-        if options.no_capture:
+        if options.no_capture or (options.quiet and target.copy_to < 0):
             return
         self._alive_end, self._alive = os.pipe2(os.O_CLOEXEC)
         self._bounded = target.bounded
         if target.copy_to >= 0:
             self._start(target, ["--copy"], stdout=target.copy_to)
-        if target.copy_to != 1 and not closed(1):
+        if not (options.quiet or target.copy_to == 1 or closed(1)):
             self._start(target, view_words(options), stdout=1)
         os.close(self._alive_end)
         if target.copy_to > 2:
