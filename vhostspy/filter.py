@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 from vhostspy.dissectors import registry
 from vhostspy.dissectors.rows import Array, Bytes, Field, Layout, Member, Padding, Word
+from vhostspy.errors import WrongUse
 from vhostspy.message import Message, end_name
 
 SEVERITIES = {"note": 1, "warning": 2, "error": 3}
@@ -74,6 +75,16 @@ def compile(text: str) -> Filter:
         raise FilterError(text[:60], 0, f"a filter of {len(text)} characters is too long")
     parser = _Parser(text)
     return Filter(text, parser.whole(), parser.pending)
+
+
+def asked_for(text: str | None) -> Filter | None:
+    """The filter of a command line; raises WrongUse with the mistake and its place below each other."""
+    if text is None:
+        return None
+    try:
+        return compile(text)
+    except FilterError as mistake:
+        raise WrongUse(f"-Y: {mistake}\n{mistake.pointing()}") from None
 
 
 # -- words

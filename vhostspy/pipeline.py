@@ -151,9 +151,9 @@ class Pipeline:
         who = end_name(event.protocol, event.sender) if event.sender is not None else "a peer"
         text = event.text
         if first or not text:
-            text = f"{who} {'was reset' if event.event == 'reset' else 'closed'}{' first' if first else ''}"
-            if event.channel not in ("main", ""):
-                text += f" the {event.channel} channel" if event.event == "eof" else f" on the {event.channel} channel"
+            where = f" the {event.channel} channel" if event.channel not in ("main", "") else ""
+            what = f"reset{where or ' the connection'}" if event.event == "reset" else f"closed{where}"
+            text = f"{who} {what}{' first' if first else ''}"
         waiting = [request for request in ledgers.outstanding(session.ledger, key) if first]
         facts = dict(event.facts)
         queue = session.ledger.get(key)
