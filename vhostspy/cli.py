@@ -148,7 +148,8 @@ def new_parser(name: str) -> Parser:
 
     if name != "relay":
         line = COMMANDS.get(name) or OWN_COMMANDS[name]
-        return Parser(prog=f"vhostspy {name}", description=f"vhostspy {name}: {line}.", commands=COMMANDS)
+        prog = f"vhostspy {name}" if name in COMMANDS else "vhostspy"
+        return Parser(prog=prog, description=f"vhostspy {name}: {line}.", commands=COMMANDS)
     width = max(map(len, COMMANDS)) + 2
     commands = "\n".join(f"  {command:{width}}{line}" for command, line in COMMANDS.items() if command != "relay")
     return Parser(
