@@ -11,7 +11,8 @@ import pytest
 
 from vhostspy.demo.back_end import BackEnd, serving
 from vhostspy.demo.block import Disk
-from vhostspy.demo.front_end import FEATURES, PROTOCOL_FEATURES, FrontEnd, NeedReply
+from vhostspy.demo.conversation import NeedReply
+from vhostspy.demo.front_end import FEATURES, PROTOCOL_FEATURES, FrontEnd
 
 
 class Pair(NamedTuple):

@@ -11,8 +11,9 @@ import pytest
 from vhostspy.demo import block
 from vhostspy.demo.back_end import BackEnd, serving
 from vhostspy.demo.block import SECTOR, Disk
+from vhostspy.demo.conversation import NeedReply
 from vhostspy.demo.exercise import exercise, pattern, write_and_compare
-from vhostspy.demo.front_end import FEATURES, PROTOCOL_FEATURES, FrontEnd, NeedReply
+from vhostspy.demo.front_end import FEATURES, PROTOCOL_FEATURES, FrontEnd
 from vhostspy.demo.inflight import InflightRegion
 from vhostspy.demo.memory import Place
 from vhostspy.demo.numbers import Feature, ProtocolFeature, Request, bits
@@ -250,6 +251,36 @@ def test_what_cannot_be_done_is_acknowledged_as_failed(connect: Connect, step: o
         step(front_end)
     assert back_end.trouble[0].startswith(sentence)
     front_end.write(0, pattern(0, 1))  # and the session goes on
+
+
+def test_a_descriptor_of_the_wrong_kind_is_refused(connect: Connect) -> None:
+    front_end, back_end = connect(need_reply="always")
+    front_end.negotiate()
+    reading = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    with OwnedFd(reading):
+        with pytest.raises(PeerError, match="SET_BACKEND_REQ_FD: the back-end refused it"):
+            front_end.tell(Request.SET_BACKEND_REQ_FD, b"", [reading])
+        with pytest.raises(PeerError, match="ADD_MEM_REG: the back-end refused it"):
+            front_end.tell(Request.ADD_MEM_REG, bytes(8) + Place(0, 4096, 0, 0).packed(), [reading])
+    assert "not a socket" in back_end.trouble[0].lower() or "non-socket" in back_end.trouble[0].lower()
+    front_end.start()
+    write_and_compare(front_end, 8)
+
+
+def test_a_kick_whose_other_end_is_gone_does_not_matter(running: Pair) -> None:
+    """A pipe instead of an eventfd, as on other systems, and its writer goes away."""
+    front_end, back_end = running
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+    with OwnedFd(reading):
+        front_end.tell(Request.SET_VRING_KICK, U64.pack(0), [reading])
+    front_end.rings[0].queue.write(3, pattern(3, 1))
+    os.write(writing, b"\1")
+    assert front_end.take_done(1)[0].status == block.OK
+    os.close(writing)
+    front_end.get_features()
+    front_end.set_vring_kick(0)
+    front_end.write(4, pattern(4, 1))
+    assert back_end.trouble == []
 
 
 def test_without_an_acknowledgement_a_refusal_ends_the_session(connect: Connect) -> None:

@@ -7,23 +7,21 @@ for an answer, so the front-end may do what it likes between a request of ours a
 from __future__ import annotations
 
 import contextlib
-import mmap
 import os
 import select
 import socket
-import struct
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 from .block import CONFIG_SIZE, WRITEBACK_AT, Disk
-from .inflight import InflightRegion
-from .memory import REGION, GuestMemory, Place, Region, RingError
-from .numbers import NEED_REPLY, NOFD, REPLY, VERSION, BackendRequest, Feature, ProtocolFeature, Request, bits, has
+from .memory import RingError
+from .numbers import NEED_REPLY, REPLY, VERSION, BackendRequest, Feature, ProtocolFeature, Request, bits, has
 from .numbers import request_name as name_of
-from .payloads import ADDRESS, CONFIG, INFLIGHT, STATE
-from .vring import Addresses, Chain, DeviceRing
+from .payloads import CONFIG
+from .requests import Agreed, Answer, Refused, expect, u64
+from .rings import Rings
+from .sharing import MEM_SLOTS, Sharing
 from .wire import TIMEOUT_S, U64, Connection, Message, OwnedFd, PeerError
 
 FEATURES = bits(
@@ -38,9 +36,6 @@ FEATURES = bits(
     Feature.VERSION_1,
 )
 PROTOCOL_FEATURES = bits(*ProtocolFeature)
-MEM_SLOTS = 32
-#: a page of the dirty log, in bytes
-_LOG_PAGE = 4096
 #: requests that are answered with a body, so that no acknowledgement is due besides
 _ANSWERED = frozenset(
     {
@@ -59,7 +54,7 @@ _ANSWERED = frozenset(
 class BackEnd:
     """A device that outlives its connections: ``serve`` takes one connection after the other, the disk stays.
 
-    Only ``stop``, ``resize`` and ``wait_idle`` may be called from another thread than ``serve``.
+    Only ``stop`` and ``resize`` may be called from another thread than ``serve``.
     """
 
     def __init__(
@@ -88,16 +83,9 @@ class BackEnd:
         self._resize_to: int | None = None
         #: acknowledgements of CONFIG_CHANGE so far: the values
         self.config_acks: list[int] = []
-        self._handlers: dict[int, Callable[[Message], Answer | None]] = {
-            request: getattr(self, f"_{request.name.lower()}") for request in Request
-        }
         self.main: Connection | None = None
         self.backend_channel: Connection | None = None
-        self.memory = GuestMemory()
-        self.rings: list[Vring] = []
-        self.inflight: InflightRegion | None = None
-        self.log_map: mmap.mmap | None = None
-        self.features = self.protocol_features = self.status = 0
+        self._begin_session()
 
     # -- life ------------------------------------------------------------------------------------------------------
 
@@ -136,7 +124,7 @@ class BackEnd:
         PeerError: the front-end broke off in the middle, or asked for what we refuse without wanting to hear it.
         """
         self.main = Connection(sock, self.timeout_s)
-        self.rings = [Vring() for _ in range(self.queues)]
+        self._begin_session()
         try:
             while not self._stopping and self.step(None):
                 pass
@@ -153,21 +141,18 @@ class BackEnd:
         poll.register(self._wake.fileno(), select.POLLIN)
         if self.backend_channel is not None:
             poll.register(self.backend_channel.fileno(), select.POLLIN)
-        kicks = {}
-        for index, vring in enumerate(self.rings):
-            if vring.ring is not None and "kick" in vring.fds:
-                kicks[vring.fds["kick"].fileno()] = index
-                poll.register(vring.fds["kick"].fileno(), select.POLLIN)
-        polled = [index for index, vring in enumerate(self.rings) if vring.polled and vring.ring is not None]
+        kicks, polled = self.rings.kicks(), self.rings.polled()
+        for fd in kicks:
+            poll.register(fd, select.POLLIN)
         if polled:
             timeout_s = 0.001  # a ring without a kick has to be looked at again and again
         ready = dict(poll.poll(None if timeout_s is None else timeout_s * 1000))
         # kicks first: a request before GET_VRING_BASE is carried out before it, as the front-end expects
         for index in polled:
-            self._process(index)
+            self.rings.process(index)
         for fd, index in kicks.items():
             if fd in ready:
-                self._kicked(index, ready[fd])
+                self.rings.kicked(index, ready[fd])
         if self.backend_channel is not None and self.backend_channel.fileno() in ready:
             self._backend_reply(self.backend_channel)
         if self._wake.fileno() in ready:
@@ -184,18 +169,27 @@ class BackEnd:
                 message.close()
         return True
 
+    def _begin_session(self) -> None:
+        self.status = 0
+        self.agreed = Agreed()
+        self.sharing = Sharing(self.agreed, self.queues)
+        self.rings = Rings(self.queues, self.disk, self.sharing, self._report)
+        handlers: dict[int, Callable[[Message], Answer | None]] = {}
+        for request in Request:
+            name = request.name.lower()
+            for home in (self, self.rings, self.sharing):
+                handler = getattr(home, name, None)
+                if handler is not None:
+                    handlers[request] = handler
+        self._handlers = handlers
+
     def _end_session(self) -> None:
-        for vring in self.rings:
-            vring.close()
-        self.rings = []
-        self.memory.clear()
-        self._set_inflight(None)
-        self._set_log(None)
+        self.rings.close()
+        self.sharing.close()
         for connection in (self.main, self.backend_channel):
             if connection is not None:
                 connection.close()
         self.main = self.backend_channel = None
-        self.features = self.protocol_features = self.status = 0
 
     def _report(self, sentence: str) -> None:
         self.trouble.append(sentence)
@@ -204,12 +198,9 @@ class BackEnd:
 
     # -- messages --------------------------------------------------------------------------------------------------
 
-    def _agreed(self, bit: int) -> bool:
-        return has(self.protocol_features, bit)
-
     def _dispatch(self, main: Connection, message: Message) -> None:
         name = name_of(message.id)
-        acknowledge = message.needs_reply and self._agreed(ProtocolFeature.REPLY_ACK)
+        acknowledge = message.needs_reply and self.agreed.protocol(ProtocolFeature.REPLY_ACK)
         answer: Answer | None = None
         failed = 0
         try:
@@ -218,7 +209,7 @@ class BackEnd:
             if message.id not in self._handlers:
                 raise Refused("this back-end does not know it")
             answer = self._handlers[message.id](message)
-        except (Refused, ValueError, RingError) as error:
+        except (Refused, ValueError, RingError, OSError) as error:
             self._report(f"{name}: {error}")
             if not acknowledge or message.id in _ANSWERED:
                 raise PeerError(f"{name}: {error}") from None
@@ -228,75 +219,69 @@ class BackEnd:
         elif acknowledge:
             main.send(message.id, U64.pack(failed), flags=VERSION | REPLY)
 
-    def _get_features(self, message: Message) -> Answer:
-        _expect(message, 0)
+    def get_features(self, message: Message) -> Answer:
+        expect(message, 0)
         return Answer(U64.pack(self.offered))
 
-    def _set_features(self, message: Message) -> None:
-        word = _u64(message)
+    def set_features(self, message: Message) -> None:
+        word = u64(message)
         if word & ~self.offered:
             raise Refused(f"bits 0x{word & ~self.offered:x} were not offered")
-        self.features = word
+        self.agreed.features = word
         if not has(word, Feature.PROTOCOL_FEATURES):
-            for vring in self.rings:
-                vring.enabled = True
+            self.rings.enable_all()
 
-    def _set_owner(self, message: Message) -> None:
-        _expect(message, 0)
+    def set_owner(self, message: Message) -> None:
+        expect(message, 0)
 
-    def _reset_owner(self, message: Message) -> None:
-        self._reset_device(message)
+    def reset_owner(self, message: Message) -> None:
+        self.reset_device(message)
 
-    def _reset_device(self, message: Message) -> None:
-        _expect(message, 0)
-        self._reset_rings()
-
-    def _reset_rings(self) -> None:
-        for vring in self.rings:
-            vring.stop()
-            vring.enabled = False
-            vring.base = 0
+    def reset_device(self, message: Message) -> None:
+        expect(message, 0)
+        self.rings.reset()
         self.status = 0
 
-    def _get_protocol_features(self, message: Message) -> Answer:
-        _expect(message, 0)
+    def get_protocol_features(self, message: Message) -> Answer:
+        expect(message, 0)
         return Answer(U64.pack(self.offered_protocol))
 
-    def _set_protocol_features(self, message: Message) -> None:
-        word = _u64(message)
+    def set_protocol_features(self, message: Message) -> None:
+        word = u64(message)
         if word & ~self.offered_protocol:
             raise Refused(f"protocol bits 0x{word & ~self.offered_protocol:x} were not offered")
-        self.protocol_features = word
+        self.agreed.protocol_features = word
 
-    def _get_queue_num(self, message: Message) -> Answer:
-        _expect(message, 0)
+    def get_queue_num(self, message: Message) -> Answer:
+        expect(message, 0)
         return Answer(U64.pack(self.queues))
 
-    def _get_max_mem_slots(self, message: Message) -> Answer:
-        _expect(message, 0)
+    def get_max_mem_slots(self, message: Message) -> Answer:
+        expect(message, 0)
         return Answer(U64.pack(MEM_SLOTS))
 
-    def _get_status(self, message: Message) -> Answer:
-        _expect(message, 0)
+    def get_status(self, message: Message) -> Answer:
+        expect(message, 0)
         return Answer(U64.pack(self.status))
 
-    def _set_status(self, message: Message) -> None:
-        status = _u64(message)
+    def set_status(self, message: Message) -> None:
+        status = u64(message)
         if status > 0xFF:
             raise Refused(f"0x{status:x} is no virtio status")
         if status == 0:
-            self._reset_rings()
+            self.rings.reset()
         self.status = status
 
-    def _set_backend_req_fd(self, message: Message) -> None:
-        _expect(message, 0, fds=1)
-        if self.backend_channel is not None:
-            self.backend_channel.close()
-        self.backend_channel = Connection(socket.socket(fileno=message.fds[0].take()), self.timeout_s)
+    def set_backend_req_fd(self, message: Message) -> None:
+        expect(message, 0, fds=1)
+        sock = socket.socket(fileno=message.fds[0].fileno())  # OSError if it is none: still ours to close then
+        message.fds[0].take()
+        self._drop_channel()
+        self.backend_channel = Connection(sock, self.timeout_s)
 
     # -- configuration ---------------------------------------------------------------------------------------------
 
-    def _get_config(self, message: Message) -> Answer:
+    def get_config(self, message: Message) -> Answer:
         offset, length = _config_range(message)
         space = self.disk.config(self.queues)
         if offset + length > CONFIG_SIZE:
@@ -304,7 +289,7 @@ class BackEnd:
             return Answer(b"")  # how the specification says no
         return Answer(message.payload[: CONFIG.size] + space[offset : offset + length])
 
-    def _set_config(self, message: Message) -> None:
+    def set_config(self, message: Message) -> None:
         offset, length = _config_range(message)
         if (offset, length) != (WRITEBACK_AT, 1):
             raise Refused(f"bytes {offset} to {offset + length} can't be written")
@@ -318,30 +303,46 @@ class BackEnd:
         if sectors is None:
             return
         self.disk.resize(sectors)
-        if self.backend_channel is not None and self._agreed(ProtocolFeature.CONFIG):
-            wanted = NEED_REPLY if self._agreed(ProtocolFeature.REPLY_ACK) else 0
-            self.backend_channel.send(BackendRequest.CONFIG_CHANGE_MSG, flags=VERSION | wanted)
+        channel = self.backend_channel
+        if channel is not None and self.agreed.protocol(ProtocolFeature.CONFIG):
+            wanted = NEED_REPLY if self.agreed.protocol(ProtocolFeature.REPLY_ACK) else 0
+            try:
+                channel.send(BackendRequest.CONFIG_CHANGE_MSG, flags=VERSION | wanted)
+            except PeerError as error:
+                self._report(f"back-end channel: {error}")
+                self._drop_channel()
 
     def _backend_reply(self, channel: Connection) -> None:
         """The front-end answers a request of ours, or closes the channel."""
-        reply = channel.receive()
+        try:
+            reply = channel.receive()
+        except PeerError as error:
+            self._report(f"back-end channel: {error}")
+            reply = None
         if reply is None:
-            channel.close()
-            self.backend_channel = None
+            self._drop_channel()
             return
         reply.close()
         if reply.id != BackendRequest.CONFIG_CHANGE_MSG or not reply.is_reply or len(reply.payload) != U64.size:
-            raise PeerError(f"back-end channel: message {reply.id} with flags 0x{reply.flags:x} answers nothing")
+            self._report(f"back-end channel: message {reply.id} with flags 0x{reply.flags:x} answers nothing")
+            self._drop_channel()
+            return
         value = U64.unpack(reply.payload)[0]
         self.config_acks.append(value)
         if value:
             self._report(f"CONFIG_CHANGE_MSG: the front-end refused it ({value})")
 
+    def _drop_channel(self) -> None:
+        if self.backend_channel is not None:
+            self.backend_channel.close()
+            self.backend_channel = None
+
+
 def _config_range(message: Message) -> tuple[int, int]:
     if len(message.payload) < CONFIG.size:
         raise Refused(f"the payload has {len(message.payload)} bytes")
     offset, length, _ = CONFIG.unpack_from(message.payload)
-    _expect(message, CONFIG.size + length)
+    expect(message, CONFIG.size + length)
     return offset, length
 
 
