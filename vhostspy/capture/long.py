@@ -1,0 +1,212 @@
+"""A long message on its way into the file.
+
+Its octets go around the writer's buffer: they are appended to the file where they will stay, as the data of a record
+that is still open; the block header before them is filled in when the record ends, its type last of all. Whatever else
+is to be written meanwhile ends that record, and the message goes on in another one. So nothing is reserved for what may
+never come, two long messages do not wait for each other, and the file is whole at every moment but for its very end,
+where a reader takes block type 0 as the end so far.
+
+Into a pipe, and with a small snap length, the parts go through the buffer like other records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from . import pcapng
+from .facts import comment
+from .record import HEADER, INCOMPLETE, MAX_PACKET, ORIGINAL, SNAPPED, pack_descriptor
+
+if TYPE_CHECKING:
+    from .lane import Lane
+
+#: messages over this length do not go through the buffer
+LONG: Final = 16 * 1024
+#: octets of a message, and its descriptor entries, in one record
+_MOST_OCTETS: Final = MAX_PACKET - pcapng.TAGS.size - HEADER.size
+_HEADS: Final = pcapng.PACKET_HEADER.size + pcapng.TAGS.size + HEADER.size
+
+
+class Long:
+    """What the records of one message have in common, and how far it is. A lane has one at a time."""
+
+    __slots__ = (
+        "comment", "count", "entries", "fds_at", "flags", "kept", "kind", "label", "lane", "length", "lost", "mono_ns",
+        "number", "offset", "part", "reads", "span_ns", "wall_ns",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        lane: Lane,
+        kind: int,
+        label: str,
+        length: int,
+        wall_ns: int,
+        mono_ns: int,
+        span_ns: int,
+        reads: int,
+        flags: int,
+        fds_at: int,
+    ) -> None:
+        self.lane = lane
+        self.kind = kind
+        self.label = label
+        self.length = length
+        self.wall_ns = wall_ns
+        self.mono_ns = mono_ns
+        self.span_ns = span_ns
+        self.reads = reads
+        self.flags = flags
+        self.fds_at = fds_at
+        #: 0 until the last record: messages are numbered in the order in which they were complete
+        self.number = 0
+        #: octets to keep in all; those in ended records; those in the record at the file's end
+        self.kept = min(length, lane.writer.snaplen)
+        self.offset = 0
+        self.part = 0
+        self.entries = b""
+        self.count = 0
+        self.comment = ""
+        #: a record failed: the rest is not recorded
+        self.lost = False
+
+    def describe(self, fds: Sequence[int], role: str) -> None:
+        """Take the facts of its descriptors, which are closed."""
+        found = self.lane.writer.describe(fds, role)
+        self.entries = b"".join(map(pack_descriptor, found))
+        self.count = len(found)
+        self.comment = comment(found, 4)
+
+    def begin(self, view: memoryview) -> bool:
+        """Write the first octets; False: they were all."""
+        w = self.lane.writer
+        if w.seekable and self.kept > LONG and not w.flush(self._now()):
+            self._give_up()
+        if not self.kept:
+            self.flags |= SNAPPED
+            self._take_number()
+            self._through_buffer(b"")
+            return False
+        return self._add(view)
+
+    def add(self, view: memoryview, mono_ns: int) -> bool:
+        """Write more octets, from one more read; False: they were the last."""
+        self.reads += 1
+        self.span_ns = mono_ns - self.mono_ns
+        return self._add(view)
+
+    def finish(self) -> None:
+        """No more octets will come."""
+        if self.lost:
+            return
+        self.flags |= INCOMPLETE
+        self._take_number()
+        if self.lane.writer.part is self:
+            self.close_part()
+        else:
+            self._through_buffer(b"")
+
+    def close_part(self) -> None:
+        """End the record at the file's end: what is recorded next lies behind it."""
+        w = self.lane.writer
+        w.part = None
+        front, entries, tail = self._frame(self.part)
+        try:
+            w.write_at((tail,), w.at + _HEADS + len(entries) + self.part)
+            w.write_at((front[4:], entries), w.at + 4)
+            w.write_at((front[:4],), w.at)
+        except OSError as failure:
+            self._failed(failure)
+            return
+        w.at += len(front) + len(entries) + self.part + len(tail)
+        self.offset += self.part
+        self.part = 0
+
+    def _add(self, view: memoryview) -> bool:
+        left = self.kept - self.offset - self.part
+        view = view[:left]
+        while len(view) and not self.lost:
+            w = self.lane.writer
+            direct = w.seekable and self.kept > LONG
+            most = (_MOST_OCTETS if direct else LONG) - (0 if self.offset else len(self.entries))
+            piece = view[: most - self.part]
+            view = view[len(piece) :]
+            left -= len(piece)
+            if not left:
+                if self.kept < self.length:
+                    self.flags |= SNAPPED
+                self._take_number()
+            if not direct:
+                self._through_buffer(piece.tobytes())
+            else:
+                try:
+                    self._to_file(piece, not left or self.part + len(piece) == most)
+                except OSError as failure:
+                    self._failed(failure)
+        return left > 0
+
+    def _to_file(self, piece: memoryview, ends: bool) -> None:
+        """Append octets to the file; ``ends``: with them the record is complete."""
+        w = self.lane.writer
+        if w.part is not None and w.part is not self:
+            w.part.close_part()
+        if w.at + self.part + len(piece) - w.read_to > w.bounded:
+            w.part = None
+            w.cut_back()
+            w.too_slow(self._now())
+            self._give_up()
+        elif ends and not self.part:
+            front, entries, tail = self._frame(len(piece))
+            w.write_at((front, entries, piece, tail), w.at)
+            w.at += len(front) + len(entries) + len(piece) + len(tail)
+            self.offset += len(piece)
+        else:
+            if w.part is None:
+                w.open_part(self, self._now())
+            entries_size = 0 if self.offset else len(self.entries)
+            w.write_at((piece,), w.at + _HEADS + entries_size + self.part)
+            self.part += len(piece)
+            if ends:
+                self.close_part()
+
+    def _through_buffer(self, data: bytes) -> None:
+        front, entries, tail = self._frame(len(data))
+        if self.lane.writer.put((front, entries, data, tail), self._now()):
+            self.offset += len(data)
+        else:
+            self._give_up()
+
+    def _frame(self, octets: int) -> tuple[bytes, bytes, bytes]:
+        """All of a record but the message's octets: what is before them, descriptor entries, what is behind."""
+        text, count, entries = ("", 0, b"") if self.offset else (self.comment, self.count, self.entries)
+        lane = self.lane
+        front = lane.front(
+            self.kind, self.label, count, octets, self.length, self.offset, self.flags, self.reads, self.number,
+            self.wall_ns, self.mono_ns, self.span_ns, self.fds_at, len(text.encode()),
+        )  # fmt: skip
+        return front, entries, lane.tail(octets, self.number, text, int.from_bytes(front[4:8], "little"))
+
+    def _now(self) -> int:
+        return self.mono_ns + self.span_ns
+
+    def _take_number(self) -> None:
+        w = self.lane.writer
+        self.number = w.number + 1
+        if not self.flags & ORIGINAL:
+            w.number = self.number
+
+    def _failed(self, failure: OSError) -> None:
+        w = self.lane.writer
+        w.part = None
+        w.failed(failure, self._now())
+        w.cut_back()
+        self._give_up()
+
+    def _give_up(self) -> None:
+        """The rest is not recorded. What is lost keeps its number, so that one sees that it was there."""
+        if not self.lost:
+            self.lost = True
+            if not self.number:
+                self._take_number()
+            self.lane.writer.lose(int(not self.flags & ORIGINAL), self.length - self.offset)
