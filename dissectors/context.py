@@ -1,0 +1,35 @@
+"""What was agreed on before a message: by it a layout is chosen where several are possible."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from .rows import Gate, Layout
+
+
+class Context(NamedTuple):
+    """The agreement as far as it is known (None: it is not, the capture began in the middle)."""
+
+    virtio_features: int | None = None
+    protocol_features: int | None = None
+    #: type of device, as in ``virtio.DEVICES``
+    device: str | None = None
+    #: the back-end listens for page faults
+    postcopy: bool = False
+
+
+NOTHING_KNOWN = Context()
+
+
+def doubt(layout: Layout, context: Context) -> int:
+    """0: this layout may be; 1: it needs what is not known; 2: it needs what was not agreed on."""
+    if layout.postcopy and not context.postcopy:
+        return 2
+    return max((_lacking(gate, context) for gate in layout.needs), default=0)
+
+
+def _lacking(gate: Gate, context: Context) -> int:
+    word = context.virtio_features if gate.word == "virtio" else context.protocol_features
+    if word is None:
+        return 1
+    return 0 if word >> gate.bit & 1 else 2

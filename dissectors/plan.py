@@ -1,0 +1,352 @@
+"""A layout, compiled: members of fixed length that follow each other are a run, which one ``struct`` call reads.
+
+A payload is read whatever it holds, and nothing is allocated that it does not fill: a count of four milliards in front
+of ten octets gives as many elements as ten octets hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from struct import Struct, error
+
+from .context import Context
+from .items import CODES, ByteOrder, Item, item, octets
+from .names import Namer, config_namer, value_namer
+from .rows import Array, Bytes, Field, Layout
+
+Fields = dict[str, object]
+Unpack = Callable[[bytes, int], Fields]
+
+
+class _Step:
+    """Some members that are read and written together."""
+
+    names: tuple[str, ...]
+    #: how many octets they are at least; and how many at most, None: that depends on their contents
+    least: int = 0
+    most: int | None = None
+    #: the member that tells how many there are
+    counted_by: str | None = None
+
+    def read(self, fields: Fields, data: bytes, at: int, every: bool) -> tuple[int, int]:
+        """Add the members; gives the offset behind them, and how many octets are missing at least.
+
+        ``every``: zero padding too, and where some are missing the others.
+        """
+        raise NotImplementedError
+
+    def write(self, fields: Mapping[str, object], cut: bool) -> bytes:
+        """The octets; ``cut``: up to the last member that is given. ValueError when members lack or don't fit."""
+        raise NotImplementedError
+
+
+class _Run(_Step):
+    """Members of fixed length."""
+
+    def __init__(self, items: tuple[Item, ...], byte_order: ByteOrder) -> None:
+        self._items = items
+        self._byte_order = byte_order
+        self._struct = Struct(byte_order + "".join(each.code for each in items))
+        self.names = tuple(name for each in items for name in each.names)
+        self.least = self.most = self._struct.size
+        self.unpack = _unpacker(self._struct, items)
+
+    def read(self, fields: Fields, data: bytes, at: int, every: bool) -> tuple[int, int]:
+        missing = max(at + self.least - len(data), 0)
+        if every:
+            return self._read_each(fields, data, at), missing
+        if missing:
+            return at, missing
+        fields.update(self.unpack(data, at))
+        return at + self.least, 0
+
+    def _read_each(self, fields: Fields, data: bytes, at: int) -> int:
+        for each in self._items:
+            one = Struct(self._byte_order + each.code)
+            if at + one.size > len(data):
+                break
+            (value,) = one.unpack_from(data, at)
+            if each.expand is None or each.padding:
+                fields[each.name] = value
+            else:
+                fields.update(each.expand(value))
+            at += one.size
+        return at
+
+    def write(self, fields: Mapping[str, object], cut: bool) -> bytes:
+        items, struct = self._items, self._struct
+        if cut:
+            while items and not any(name in fields for name in items[-1].names):
+                items = items[:-1]
+            struct = Struct(self._byte_order + "".join(each.code for each in items))
+        values = [each.collect(fields) for each in items]
+        try:
+            return struct.pack(*values)
+        except error as wrong:
+            given = ", ".join(f"{each.name} {value!r}" for each, value in zip(items, values, strict=True))
+            raise ValueError(f"a value does not fit ({wrong}): {given}") from None
+
+
+def _unpacker(struct: Struct, items: tuple[Item, ...]) -> Unpack:
+    """The quickest way to these items: most messages have one or two, most of them without parts."""
+    unpack = struct.unpack_from
+    names = tuple(each.name for each in items)
+    ways = tuple((each.name, each.expand) for each in items)
+    first, second = (*names, "")[:2]
+
+    def several(data: bytes, at: int) -> Fields:
+        fields: Fields = {}
+        for (name, expand), value in zip(ways, unpack(data, at), strict=False):
+            if expand is None:
+                fields[name] = value
+            else:
+                fields.update(expand(value))
+        return fields
+
+    def simple(data: bytes, at: int) -> Fields:
+        return dict(zip(names, unpack(data, at), strict=False))
+
+    def pair(data: bytes, at: int) -> Fields:
+        one, other = unpack(data, at)
+        return {first: one, second: other}
+
+    def single(data: bytes, at: int) -> Fields:
+        return {first: unpack(data, at)[0]}
+
+    if any(each.expand is not None for each in items):
+        return several
+    return (single, pair)[len(items) - 1] if len(items) < 3 else simple
+
+
+class _Octets(_Step):
+    """Octets whose number another member tells (None: all that are left)."""
+
+    def __init__(self, name: str, size: str | None) -> None:
+        self.names = (name,)
+        self._name = name
+        self.counted_by = size
+
+    def read(self, fields: Fields, data: bytes, at: int, every: bool) -> tuple[int, int]:
+        left = len(data) - at
+        size = left if self.counted_by is None else _number(fields, self.counted_by)
+        if size > left:
+            return at, size - left
+        fields[self._name] = data[at : at + size]
+        return at + size, 0
+
+    def write(self, fields: Mapping[str, object], cut: bool) -> bytes:
+        return octets(_given(fields, self._name), self._name)
+
+
+class _Integers(_Step):
+    """Integers of one size, as many as ``times`` tells (None: all that fit)."""
+
+    def __init__(self, name: str, code: str, times: int | str | None) -> None:
+        self.names = (name,)
+        self._name = name
+        self._times = times
+        self._struct = Struct(code)
+        self.counted_by = times if isinstance(times, str) else None
+        self.least = times * self._struct.size if isinstance(times, int) else 0
+        self.most = self.least if isinstance(times, int) else None
+
+    def read(self, fields: Fields, data: bytes, at: int, every: bool) -> tuple[int, int]:
+        size = self._struct.size
+        fit = (len(data) - at) // size
+        times = _times(self._times, fields, fit)
+        end = at + min(times, fit) * size
+        fields[self._name] = [value for (value,) in self._struct.iter_unpack(data[at:end])]
+        return end, max(at + times * size - len(data), 0)
+
+    def write(self, fields: Mapping[str, object], cut: bool) -> bytes:
+        values = _elements(_given(fields, self._name), self._name)
+        try:
+            return b"".join(map(self._struct.pack, values))
+        except error as wrong:
+            raise ValueError(f"a value of {self._name} does not fit: {wrong}") from None
+
+
+class _Structures(_Step):
+    """Structures of one layout, as many as ``times`` tells (None: all that fit). Only whole ones are read."""
+
+    def __init__(self, name: str, plan: Plan, times: int | str | None) -> None:
+        if not plan.least:
+            raise ValueError(f"{plan.layout.name} may be empty: endless repetitions of it fit into nothing")
+        self.names = (name,)
+        self._name = name
+        self._times = times
+        self._plan = plan
+        self.counted_by = times if isinstance(times, str) else None
+        self.least = times * plan.least if isinstance(times, int) else 0
+        self.most = times * plan.size if isinstance(times, int) and plan.size is not None else None
+
+    def read(self, fields: Fields, data: bytes, at: int, every: bool) -> tuple[int, int]:
+        plan, least = self._plan, self._plan.least
+        fit = (len(data) - at) // least
+        times = _times(self._times, fields, fit)
+        elements: list[object] = []
+        fields[self._name] = elements
+        if plan.size is not None:
+            unpack, number = plan.unpack, min(times, fit)
+            elements += [unpack(data, at + place * least) for place in range(number)]
+            return at + number * least, max(at + times * least - len(data), 0)
+        for _ in range(min(times, fit)):
+            element, end, missing = plan.read_at(data, at)
+            if missing:
+                break
+            elements.append(element)
+            at = end
+        if self._times is None or len(elements) == times:
+            return at, 0
+        return at, max(at + (times - len(elements)) * least - len(data), 1)
+
+    def write(self, fields: Mapping[str, object], cut: bool) -> bytes:
+        pieces: list[bytes] = []
+        for element in _elements(_given(fields, self._name), self._name):
+            if not isinstance(element, Mapping) or "rest" in element:
+                raise ValueError(f"{self._name} is a list of whole structures, not of {element!r}")
+            pieces.append(self._plan.write(element))
+        return b"".join(pieces)
+
+
+def _number(fields: Mapping[str, object], name: str) -> int:
+    """A count or length that a peer sent."""
+    value = fields.get(name)
+    return max(value, 0) if isinstance(value, int) else 0
+
+
+def _times(times: int | str | None, fields: Mapping[str, object], fit: int) -> int:
+    return fit if times is None else _number(fields, times) if isinstance(times, str) else times
+
+
+def _given(fields: Mapping[str, object], name: str) -> object:
+    try:
+        return fields[name]
+    except KeyError:
+        raise ValueError(f"member '{name}' is missing") from None
+
+
+def _elements(value: object, name: str) -> list[object] | tuple[object, ...]:
+    if isinstance(value, list | tuple):
+        return value
+    raise ValueError(f"{name} is a list, not {value!r}")
+
+
+class Plan:
+    """A layout, ready to be read and written in one byte order."""
+
+    def __init__(self, layout: Layout, byte_order: ByteOrder) -> None:
+        self.layout = layout
+        self._steps: tuple[_Step, ...] = tuple(_steps(layout, byte_order))
+        self._names = frozenset(name for step in self._steps for name in step.names)
+        #: the octets that it has at least
+        self.least: int = sum(step.least for step in self._steps)
+        #: its length in bytes; None if that depends on its contents
+        self.size: int | None = None if any(step.most is None for step in self._steps) else self.least
+        #: the members of octets that hold all of it, from an offset on
+        self.unpack: Unpack = self._unpack
+        if len(self._steps) == 1 and isinstance(self._steps[0], _Run):
+            self.unpack = self._steps[0].unpack
+        self._namers = tuple(_namers(layout, byte_order))
+        self.has_names = bool(self._namers)
+        #: the member that tells how much of another there is, and that other
+        self._counts = tuple((step.counted_by, step.names[0]) for step in self._steps if step.counted_by is not None)
+
+    def _unpack(self, data: bytes, at: int) -> Fields:
+        return self.read_at(data, at)[0]
+
+    def name(self, fields: Mapping[str, object], context: Context) -> Fields:
+        """What the values of the members are called, where they are called something."""
+        names: Fields = {}
+        for member, namer in self._namers:
+            if member in fields:
+                found = namer(fields[member], fields, context)
+                if found:
+                    names[member] = found
+        return names
+
+    def read(self, data: bytes) -> tuple[Fields, bytes, int]:
+        """The members, what is left over, and how many octets are missing at least."""
+        fields, at, missing = self.read_at(data, 0)
+        if missing or at < len(data):
+            # every one, so that it can be told where the members end
+            fields, at, missing = self.read_at(data, 0, every=True)
+        return fields, data[at:], missing
+
+    def read_at(self, data: bytes, at: int, every: bool = False) -> tuple[Fields, int, int]:
+        """The members, the offset behind them, and how many octets are missing at least."""
+        fields: Fields = {}
+        for place, step in enumerate(self._steps):
+            at, missing = step.read(fields, data, at, every)
+            if missing:
+                return fields, at, missing + sum(later.least for later in self._steps[place + 1 :])
+        return fields, at, 0
+
+    def write(self, fields: Mapping[str, object]) -> bytes:
+        """The octets of these members, then ``rest``; with that, the members may end anywhere."""
+        unknown = fields.keys() - self._names - {"rest"}
+        if unknown:
+            raise ValueError(f"{self.layout.name} has no member {', '.join(map(repr, sorted(unknown)))}")
+        for number, counted in self._counts:
+            value = fields.get(counted)
+            if number not in fields and isinstance(value, bytes | list | tuple):
+                fields = {**fields, number: len(value)}
+        if "rest" not in fields:
+            return b"".join([step.write(fields, cut=False) for step in self._steps])
+        given = [place for place, step in enumerate(self._steps) if any(name in fields for name in step.names)]
+        last = given[-1] if given else -1
+        pieces = [step.write(fields, cut=place == last) for place, step in enumerate(self._steps[: last + 1])]
+        return b"".join((*pieces, octets(fields["rest"], "rest")))
+
+
+#: By the layout's identity, which is not given to another: the plan holds the layout.
+_plans: dict[tuple[int, ByteOrder], Plan] = {}
+
+
+def plan(layout: Layout, byte_order: ByteOrder) -> Plan:
+    """The plan of a layout, made when it is first asked for."""
+    key = (id(layout), byte_order)
+    known = _plans.get(key)
+    if known is None:
+        known = _plans[key] = Plan(layout, byte_order)
+    return known
+
+
+def _steps(layout: Layout, byte_order: ByteOrder) -> Iterator[_Step]:
+    run: list[Item] = []
+    for member in layout.members:
+        fixed = None if isinstance(member, Array) else item(member)
+        if fixed is not None:
+            run.append(fixed)
+            continue
+        if run:
+            yield _Run(tuple(run), byte_order)
+            run = []
+        if isinstance(member, Bytes) and not isinstance(member.size, int):
+            yield _Octets(member.name, member.size)
+        elif isinstance(member, Array) and isinstance(member.of, str):
+            yield _Integers(member.name, byte_order + CODES[member.of], member.times)
+        elif isinstance(member, Array) and isinstance(member.of, Layout):
+            yield _Structures(member.name, plan(member.of, byte_order), member.times)
+    if run:
+        yield _Run(tuple(run), byte_order)
+
+
+def _namers(layout: Layout, byte_order: ByteOrder) -> Iterator[tuple[str, Namer]]:
+    for member in layout.members:
+        if isinstance(member, Field) and member.names is not None:
+            yield member.name, value_namer(member.names)
+        elif isinstance(member, Bytes) and member.show == "config":
+            yield member.name, config_namer(byte_order)
+        elif isinstance(member, Array) and isinstance(member.of, Layout):
+            element = plan(member.of, byte_order)
+            if element.has_names:
+                yield member.name, _element_namer(element)
+
+
+def _element_namer(element: Plan) -> Namer:
+    def name(value: list[Fields], fields: Mapping[str, object], context: Context) -> object:
+        names = [element.name(one, context) for one in value]
+        return names if any(names) else None
+
+    return name
