@@ -155,20 +155,19 @@ class Lane:
             size, pack, front, middle, rest, options, tail = self.templates[data[self.key]]
             pos = w.pos
             end = pos + size
-            if mono_ns >= w.due or end > w.limit:
-                self.message(view, wall_ns, mono_ns)
+            if mono_ns < w.due and end <= w.limit:
+                number = w.number + 1
+                pack(
+                    w.buffer, pos, front, wall_ns - self.low, middle, number, wall_ns, mono_ns, rest, data, options,
+                    number, tail,
+                )  # fmt: skip
+                w.number = number
+                w.pos = end
                 return
-            number = w.number + 1
-            pack(
-                w.buffer, pos, front, wall_ns - self.low, middle, number, wall_ns, mono_ns, rest, data, options, number,
-                tail,
-            )  # fmt: skip
         except (KeyError, struct_error):
-            # a message that did not come like this before, or the upper half of the time is another now
-            self.message(view, wall_ns, mono_ns)
-            return
-        w.number = number
-        w.pos = end
+            # none like this came before, or the upper half of the time is another now
+            pass
+        self.message(view, wall_ns, mono_ns)
 
     def message(
         self,

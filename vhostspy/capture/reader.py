@@ -488,5 +488,3 @@ def _behind_tags(packet: bytes) -> int | None:
         if tag == pcapng.TAG_DISSECTOR:
             ours = packet[at - size : at].rstrip(b"\0") == pcapng.DISSECTOR
     return None
-
-
