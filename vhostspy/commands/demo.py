@@ -32,7 +32,7 @@ GROW_AFTER = 8
 PICTURE = """\
 A front-end with a block driver and a back-end with a disk, both made for this demo, and vhostspy between them:
 
-    front-end ──► {listen} vhostspy ──► {connect} ◄── back-end
+    front-end ──► [{listen}] vhostspy ──► [{connect}] back-end
 
 """
 

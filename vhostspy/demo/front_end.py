@@ -357,7 +357,7 @@ class FrontEnd(Conversation):
 
     def get_id(self, index: int = 0) -> str:
         done = self._well(self.request(block.GET_ID, length=block.ID_SIZE, index=index))
-        return done.data.rstrip(b"\0").decode("ascii", "backslashreplace")
+        return done.data.split(b"\0")[0].decode("ascii", "backslashreplace")
 
     @staticmethod
     def _well(done: Done) -> Done:
