@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from vhostspy.capture.record import EVENT, MESSAGE, ORIGINAL, RAW, Record
+from vhostspy.dissectors import virtio
 from vhostspy.message import Event, Message, end_name, read
 from vhostspy.session import ledger as ledgers
 from vhostspy.session import state
@@ -99,6 +100,8 @@ class Pipeline:
                 )
                 if self._told:
                     self._told.pop((session.number, request.no), None)
+        if not session.protocol and record.protocol:
+            session = session._replace(protocol=record.protocol)
         self.sessions[record.session] = step(session, message)
         return message
 
@@ -132,6 +135,9 @@ class Pipeline:
             facts,
         )
         if not record.session:
+            if event.event == "start" and self.device is None:
+                # what the relay was told holds for whoever reads its capture, unless they know better
+                self.device = _known_device(facts.get("device"))
             return [*self.finish(), event] if event.event == "end" else [event]
         session = self.sessions.get(record.session)
         if session is None:
@@ -149,11 +155,13 @@ class Pipeline:
         channel = session.channels.get(key)
         first = channel is None or not channel.closed
         who = end_name(event.protocol, event.sender) if event.sender is not None else "a peer"
-        text = event.text
-        if first or not text:
-            where = f" the {event.channel} channel" if event.channel not in ("main", "") else ""
-            what = f"reset{where or ' the connection'}" if event.event == "reset" else f"closed{where}"
-            text = f"{who} {what}{' first' if first else ''}"
+        where = f" the {event.channel} channel" if event.channel not in ("main", "") else ""
+        what = f"closed{where}"
+        if event.event == "reset":
+            # the relay's own words tell more where the socket failed in another way
+            failure = event.text.startswith("failed")
+            what = f"{event.text}{where and ' on' + where}" if failure else f"reset{where or ' the connection'}"
+        text = f"{who} {what}{' first' if first else ''}"
         waiting = [request for request in ledgers.outstanding(session.ledger, key) if first]
         facts = dict(event.facts)
         queue = session.ledger.get(key)
@@ -217,6 +225,11 @@ def _facts(data: bytes) -> dict[str, Any]:
     if isinstance(facts, dict):
         return facts
     return {"event": "unknown", "text": data.decode("utf-8", "replace")}
+
+
+def _known_device(name: object) -> str | None:
+    found = virtio.find(name) if isinstance(name, str) else None
+    return found.name if found is not None else None
 
 
 def _waiting_ns(times_told: int) -> int:

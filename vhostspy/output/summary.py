@@ -167,8 +167,11 @@ class Summary:
 
 def session_lines(session: Session) -> list[str]:
     """One session as it stands."""
-    sockets = f"  {session.listen} ⇄ {session.connect}" if session.listen or session.connect else ""
-    lines = [f"session {session.number}{escape(sockets)}"]
+    lines = [f"session {session.number}"]
+    for end, peer in enumerate(session.peers):
+        program = f"{peer.program or 'process'} ({peer.pid})" if peer.pid else ""
+        who = ", ".join(escape(part) for part in (program, peer.path) if part)
+        lines += _labelled(end_name(session.protocol, end), [who] if who else [])
     if not session.whole:
         lines.append("  its beginning is not in the capture")
     if session.device is not None:
@@ -204,7 +207,7 @@ def ended(session: Session) -> str:
 def _labelled(label: str, lines: list[str]) -> list[str]:
     if len(lines) > MOST_LINES:
         lines = [*lines[:MOST_LINES], f"and {len(lines) - MOST_LINES} more"]
-    return [f"  {label if i == 0 else '':<10}{line}" for i, line in enumerate(lines)]
+    return [f"  {label if i == 0 else '':<11}{line}" for i, line in enumerate(lines)]
 
 
 def _features(offered: int | None, agreed: int | None, session: Session, names: Names | None) -> list[str]:
@@ -305,8 +308,10 @@ def _session_values(session: Session) -> dict[str, Any]:
     """One session for programs."""
     return {
         "session": session.number,
-        "listen": session.listen,
-        "connect": session.connect,
+        "peers": {
+            end_name(session.protocol, end): {"path": peer.path, "pid": peer.pid, "program": peer.program}
+            for end, peer in enumerate(session.peers)
+        },
         "previous": session.previous.number if session.previous else None,
         "whole": session.whole,
         "device": session.device,

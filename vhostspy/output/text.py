@@ -202,7 +202,8 @@ def members(message: Message, indent: str = INDENT, least: int = 0) -> list[str]
     """One line a member, in the wire's order, with what its bits and values are called; ``least``: width of names."""
     decoded = message.decoded
     if message.row is None:
-        return [f"{indent}octets  {_octets(message.payload)}"] if message.payload else []
+        lines = _octet_lines(message.payload) if message.payload else []
+        return [f"{indent}{'octets' if i == 0 else '':<{max(least, 6)}}  {line}" for i, line in enumerate(lines)]
     known = _by_name(decoded.layout)
     if not decoded.fields:
         return []
@@ -227,9 +228,10 @@ def _value(member: Member | None, value: Any, names: Any) -> list[str]:
     """A value as one or more lines."""
     show = member.show if isinstance(member, (Field, Bytes)) else ""
     if isinstance(value, bytes):
-        lines = [escape(plain(value, show)) if show not in ("", "config") else _octets(value)]
+        lines = [escape(plain(value, show))] if show not in ("", "config") else _octet_lines(value)
         if isinstance(names, dict):
-            lines += [f"{name}  {_config(part)}" for name, part in names.items()]
+            width = max(map(len, names), default=0)
+            lines += [f"{name:<{width}}  {_config(part)}" for name, part in names.items()]
         return lines
     if isinstance(value, list):
         return _list(member, value, names)
@@ -247,6 +249,14 @@ def _value(member: Member | None, value: Any, names: Any) -> list[str]:
 
 def _config(value: Any) -> str:
     return _octets(value) if isinstance(value, bytes) else escape(str(value))
+
+
+def _octet_lines(value: bytes) -> list[str]:
+    """Octets, in lines of as many as fit 80 columns beside a name."""
+    lines = [value[at : at + 16].hex(" ") for at in range(0, min(len(value), MOST_OCTETS), 16)]
+    if len(value) > MOST_OCTETS:
+        lines.append(f"… ({plural(len(value), 'byte')})")
+    return lines or ["none"]
 
 
 def _octets(value: bytes) -> str:

@@ -98,14 +98,22 @@ class Ended(NamedTuple):
     last: int
 
 
+class Peer(NamedTuple):
+    """Who is at one end: the socket, and the process as far as the kernel told the relay."""
+
+    path: str = ""
+    pid: int = 0
+    program: str = ""
+
+
 class Session(NamedTuple):
     number: int
     protocol: str = ""
     #: its first moment was seen: what has not been agreed on by then was not agreed on at all
     whole: bool = False
     opened_ns: int = 0
-    listen: str = ""
-    connect: str = ""
+    #: who speaks: front-end or client, back-end or server
+    peers: tuple[Peer, Peer] = (Peer(), Peer())
     #: the session before this on the same sockets, as it ended
     previous: Session | None = None
     #: what layouts depend on, kept up to date: agreed feature words, device, postcopy

@@ -20,7 +20,7 @@ from vhostspy.message import Event, Message
 from . import ledger as ledgers
 from .device import Evidence, infer
 from .ledger import Ledger
-from .state import PROTOCOL_FEATURES, Ended, Inflight, Line, Log, Opened, Region, Ring, Session
+from .state import PROTOCOL_FEATURES, Ended, Inflight, Line, Log, Opened, Peer, Region, Ring, Session
 
 #: ring numbers are the peers' word for it; more different ones than this are not kept
 MOST_RINGS = 4096
@@ -51,8 +51,7 @@ def step_event(session: Session, event: Event) -> Session:
             whole=True,
             protocol=event.protocol or session.protocol,
             opened_ns=event.time_ns,
-            listen=_text(facts.get("listen")),
-            connect=_text(facts.get("connect")),
+            peers=(_peer(facts.get("front_end")), _peer(facts.get("back_end"))),
             context=context,
         )
     if event.event == "channel":
@@ -87,6 +86,13 @@ def _with_ledger(session: Session, ledger: Ledger) -> Session:
 
 def _channel(session: Session, channel: Opened) -> Session:
     return session._replace(channels={**session.channels, (channel.name, channel.channel_no): channel})
+
+
+def _peer(facts: object) -> Peer:
+    """Who is at an end, from the relay's words; a capture may say anything."""
+    if not isinstance(facts, dict):
+        return Peer()
+    return Peer(_text(facts.get("path")), _number(facts.get("pid")), _text(facts.get("program")))
 
 
 def _text(value: object) -> str:
