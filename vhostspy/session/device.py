@@ -55,7 +55,7 @@ _CONFIG_SIZES: dict[int, tuple[str, ...]] = {
     136: ("input",),
 }
 
-_NET = 1 << 15 | 1 << 17 | 1 << 18 | 1 << 21 | 1 << 23  # MRG_RXBUF, CTRL_VQ, CTRL_RX, GUEST_ANNOUNCE, CTRL_MAC_ADDR
+_NET = 1 << 15  # MRG_RXBUF: no other device has that bit
 _BLOCK = 1 << 2 | 1 << 6  # SEG_MAX, BLK_SIZE
 #: device bits: those below 24, where the common ones begin
 _DEVICE_BITS = (1 << 24) - 1
@@ -83,7 +83,7 @@ def infer(evidence: Evidence) -> Guess | None:
 
 
 def _is_net(features: int | None) -> bool:
-    return features is not None and (features & _NET).bit_count() >= 2
+    return features is not None and features & _NET != 0
 
 
 def _fits(device: str, evidence: Evidence) -> bool:
