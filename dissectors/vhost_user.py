@@ -228,11 +228,14 @@ POSTCOPY_ACK = Layout(
     postcopy=True,
 )
 MEMORY_TABLES = (POSTCOPY_ACK, XEN_MEMORY_TABLE, MEMORY_TABLE, _table(REGION_2014, "memory table of 2014"))
+#: The same structures with the back-end's addresses; without postcopy there is but an acknowledgement.
+MEMORY_TABLE_ANSWERS = (XEN_MEMORY_TABLE._replace(postcopy=True), MEMORY_TABLE._replace(postcopy=True), ACK)
 
 _SINGLE_REGION_SOURCE = PAYLOAD + "Single memory region description"
 SINGLE_REGION = Layout("single region", (Padding(8), *_REGION), _SINGLE_REGION_SOURCE)
 XEN_SINGLE_REGION = Layout("Xen single region", (Padding(8), *_XEN_REGION), _SINGLE_REGION_SOURCE, needs=(_XEN,))
 SINGLE_REGIONS = (POSTCOPY_ACK, XEN_SINGLE_REGION, SINGLE_REGION)
+SINGLE_REGION_ANSWERS = (XEN_SINGLE_REGION._replace(postcopy=True), SINGLE_REGION._replace(postcopy=True), ACK)
 
 LOG = Layout(
     "log",
@@ -502,7 +505,7 @@ FRONT_END_MESSAGES = (
     ),
     Message(
         "SET_MEM_TABLE", 5, FRONT_END, request=MEMORY_TABLES,
-        reply=(XEN_MEMORY_TABLE, MEMORY_TABLE, ACK), answer="special",
+        reply=MEMORY_TABLE_ANSWERS, answer="special",
         request_fds=Fds("memory", 0, 8, each="count", release=_MEMORY_GONE),
         source=FRONT + "SET_MEM_TABLE",
         text="Replaces the table of guest memory; one descriptor a region, in their order.",
@@ -731,7 +734,7 @@ FRONT_END_MESSAGES = (
     ),
     Message(
         "ADD_MEM_REG", 37, FRONT_END, request=SINGLE_REGIONS,
-        reply=(XEN_SINGLE_REGION, SINGLE_REGION, ACK), answer="special", needs=(_MEM_SLOTS,),
+        reply=SINGLE_REGION_ANSWERS, answer="special", needs=(_MEM_SLOTS,),
         request_fds=Fds("memory", 1, 1, release=_MEMORY_GONE),
         source=FRONT + "ADD_MEM_REG",
         text="Adds a region to the guest memory.",
