@@ -14,7 +14,7 @@ from .items import MEMORY, ByteOrder
 from .names import read_piece
 from .plan import Plan, plan
 from .rows import ACK, EMPTY, Channel, Layout, Message
-from .show import Template
+from .show import Template, number_of
 
 __all__ = [
     "NOTHING_KNOWN", "ByteOrder", "Context", "Decoded", "WireError", "decode", "decode_header", "encode",
@@ -100,14 +100,14 @@ def encode_header(channel: Channel, fields: Mapping[str, int], byte_order: ByteO
 def info_line(message: Message, reply: bool, decoded: Decoded, context: Context = NOTHING_KNOWN) -> str:
     """What matters of a message, for a list; may be empty."""
     if decoded.missing:
-        return f"{decoded.missing} byte{'s' * (decoded.missing > 1)} missing"
+        return f"{number_of(decoded.missing, 'byte')} missing"
     text = ""
     layout = decoded.layout
     if layout is not None:
         known = _lines.get((id(message), reply, id(layout))) or _line(message, reply, layout)
         text = known.template.format(decoded.fields)
     if decoded.rest:
-        more = f"{len(decoded.rest)} byte{'s' * (len(decoded.rest) > 1)} more than expected"
+        more = f"{number_of(len(decoded.rest), 'byte')} more than expected"
         return f"{text}, {more}" if text else more
     return text
 

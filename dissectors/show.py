@@ -1,8 +1,8 @@
 """How people read a value, and the one-line templates of the rows.
 
 A template names members in braces. ``{length}`` is written as the member's row says, ``{status:names}`` by what its
-bits are called, ``{error:result}`` as success or failure; ``{nofd?, polled}`` is a text for when that flag is set. Of
-several templates, parted by ``|``, the first is taken whose members are all there.
+bits are called, ``{error:result}`` as success or failure; ``{count*region}`` with that word, ``{nofd?, polled}`` as
+that text if it is set. Of several templates, parted by ``|``, the first is taken whose members are all there.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .rows import Bytes, Field, Layout, Names, Word
 
 Writer = Callable[[Any], str]
 
-_BRACES = re.compile(r"\{(\w+)(?::(\w+)|\?([^}]*))?\}")
+_BRACES = re.compile(r"\{(\w+)(?:([:*?])([^}]*))?\}")
 _UNITS = ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 
 
@@ -31,6 +31,13 @@ def plain(value: object, show: str = "", names: Names | None = None) -> str:
     if isinstance(value, list | tuple):
         return f"{len(value)} entries"
     return str(value)
+
+
+def number_of(value: int, word: str) -> str:
+    """A number with its word: 1 entry, 2 entries."""
+    if value == 1:
+        return f"1 {word}"
+    return f"{value} {word[:-1]}ies" if word.endswith("y") else f"{value} {word}s"
 
 
 def printable(octets: bytes) -> str:
@@ -50,7 +57,7 @@ def _integer(value: int, show: str, names: Names | None) -> str:
         for unit, name in _UNITS:
             if value and value % unit == 0:
                 return f"{value // unit} {name}"
-        return f"{value} byte{'s' * (value != 1)}"
+        return number_of(value, "byte")
     if show == "result":
         # a negative errno in an unsigned integer
         return "ok" if value == 0 else f"failed ({value - (1 << 64) if value >> 63 else value})"
@@ -79,12 +86,17 @@ class Template:
         #: member, how its value is written, the text behind it
         self._pieces: list[tuple[str, Writer, str]] = []
         for alternative in text.split("|"):
-            # text, then groups of (member, how to show it, text if set, text)
+            # text, then groups of (member, sign, what follows the sign, text)
             pieces = _BRACES.split(alternative)
             if all(name in writers for name in pieces[1::4]):
                 self._start = pieces[0]
-                for name, show, when, after in zip(pieces[1::4], pieces[2::4], pieces[3::4], pieces[4::4], strict=True):
-                    writer = writers[name](show) if when is None else _text_if_set(when)
+                for name, sign, how, after in zip(pieces[1::4], pieces[2::4], pieces[3::4], pieces[4::4], strict=True):
+                    if sign == "?":
+                        writer: Writer = partial(_text_if_set, how)
+                    elif sign == "*":
+                        writer = partial(number_of, word=how)
+                    else:
+                        writer = writers[name](how or "")
                     self._pieces.append((name, writer, after))
                 break
 
@@ -96,21 +108,21 @@ class Template:
         return line
 
 
-def _text_if_set(text: str) -> Writer:
-    return lambda value: text if value else ""
+def _text_if_set(text: str, value: object) -> str:
+    return text if value else ""
 
 
-def _writers(layout: Layout) -> Iterator[tuple[str, Callable[[str | None], Writer]]]:
+def _writers(layout: Layout) -> Iterator[tuple[str, Callable[[str], Writer]]]:
     """For each member: how it is written, unless the template says otherwise."""
     for member in layout.members:
         if isinstance(member, Word):
             for part in member.parts:
-                yield part.name, lambda show: partial(plain, show=show or "")
+                yield part.name, lambda show: partial(plain, show=show)
         elif isinstance(member, Field | Bytes):
             yield member.name, partial(_writer, member)
 
 
-def _writer(member: Field | Bytes, show: str | None) -> Writer:
+def _writer(member: Field | Bytes, show: str) -> Writer:
     names = member.names if isinstance(member, Field) else None
     show = show or member.show
     return str if not show and names is None else partial(plain, show=show, names=names)

@@ -275,7 +275,7 @@ IOTLB = Layout(
 
 _CONFIG_PIECE: tuple[Member, ...] = (
     Field("offset", "u32", "first byte of the configuration space"),
-    Field("length", "u32", "bytes of it"),
+    Field("length", "u32", "bytes of it", show="size"),
     Field(
         "config_flags",
         "u32",
@@ -509,8 +509,8 @@ FRONT_END_MESSAGES = (
         request_fds=Fds("memory", 0, 8, each="count", release=_MEMORY_GONE),
         source=FRONT + "SET_MEM_TABLE",
         text="Replaces the table of guest memory; one descriptor a region, in their order.",
-        info="{count} regions|addresses taken over",
-        reply_info="{count} regions",
+        info="{count*region}|addresses taken over",
+        reply_info="{count*region}",
         notes="Acknowledged when asked for. After POSTCOPY_LISTEN it is always answered, by a table of the same length "
         "with the back-end's own addresses, and an acknowledgement from the front-end follows, which has no answer.",
     ),
@@ -533,7 +533,7 @@ FRONT_END_MESSAGES = (
         "SET_VRING_NUM", 8, FRONT_END, request=(VRING_SIZE,), reply=None,
         source=FRONT + "SET_VRING_NUM",
         text="How many entries a ring has.",
-        info="ring {index}, {num} entries",
+        info="ring {index}, {num*entry}",
     ),
     Message(
         "SET_VRING_ADDR", 9, FRONT_END, request=(VRING_ADDRESS,), reply=None,
@@ -592,7 +592,7 @@ FRONT_END_MESSAGES = (
         needs=(_protocol(0, offered=True),),
         source=FRONT + "GET_QUEUE_NUM",
         text="Asks how many queues the back-end has.",
-        reply_info="{queues} queues",
+        reply_info="{queues*queue}",
     ),
     Message(
         "SET_VRING_ENABLE", 18, FRONT_END, request=(VRING_ENABLE,), reply=None, needs=(_virtio(30),),
@@ -647,8 +647,8 @@ FRONT_END_MESSAGES = (
         "GET_CONFIG", 24, FRONT_END, request=(CONFIG_ASKED,), reply=(CONFIG, EMPTY), answer="reply", needs=(_CONFIG,),
         source=FRONT + "GET_CONFIG",
         text="Reads the device's configuration space.",
-        info="{length} bytes at {offset}",
-        reply_info="{length} bytes at {offset}|failed",
+        info="{length} at {offset}",
+        reply_info="{length} at {offset}|failed",
         notes="An error is an empty payload, or one whose length member is 0. What the request carries as contents has "
         "no meaning.",
     ),
@@ -656,7 +656,7 @@ FRONT_END_MESSAGES = (
         "SET_CONFIG", 25, FRONT_END, request=(CONFIG,), reply=None, needs=(_CONFIG,),
         source=FRONT + "SET_CONFIG",
         text="Writes the device's configuration space.",
-        info="{length} bytes at {offset}",
+        info="{length} at {offset}",
     ),
     Message(
         "CREATE_CRYPTO_SESSION", 26, FRONT_END, request=CRYPTO, reply=CRYPTO, answer="reply", needs=(_protocol(7),),
@@ -697,7 +697,7 @@ FRONT_END_MESSAGES = (
         reply_fds=Fds("inflight", 0, 1, release=_INFLIGHT_GONE),
         source=FRONT + "GET_INFLIGHT_FD",
         text="Asks the back-end for a buffer that outlives it and tells which requests are under way.",
-        info="{num_queues} queues of {queue_size}",
+        info="{num_queues*queue} of {queue_size}",
         reply_info="{mmap_length} at {mmap_offset}",
         notes="The answer carries the buffer's descriptor unless mmap_length is 0.",
     ),
@@ -706,7 +706,7 @@ FRONT_END_MESSAGES = (
         request_fds=Fds("inflight", 1, 1, release=_INFLIGHT_GONE),
         source=FRONT + "SET_INFLIGHT_FD",
         text="Gives the inflight buffer (back) to the back-end.",
-        info="{num_queues} queues of {queue_size}, {mmap_length} at {mmap_offset}",
+        info="{num_queues*queue} of {queue_size}, {mmap_length} at {mmap_offset}",
     ),
     Message(
         "GPU_SET_SOCKET", 33, FRONT_END, request=(), reply=None,
@@ -730,7 +730,7 @@ FRONT_END_MESSAGES = (
         reply=(_number(Field("slots", "u64", "memory regions at most"), "slot count"),),
         source=FRONT + "GET_MAX_MEM_SLOTS",
         text="Asks how many memory regions the back-end can hold.",
-        reply_info="{slots} slots",
+        reply_info="{slots*slot}",
     ),
     Message(
         "ADD_MEM_REG", 37, FRONT_END, request=SINGLE_REGIONS,
@@ -795,7 +795,7 @@ FRONT_END_MESSAGES = (
         "GET_SHMEM_CONFIG", 44, FRONT_END, request=(), reply=(SHMEM_CONFIG,), answer="reply", needs=(_SHMEM,),
         source=FRONT + "GET_SHMEM_CONFIG",
         text="Asks for the device's shared memory regions.",
-        reply_info="{count} regions",
+        reply_info="{count*region}",
     ),
     Message(
         "GET_VRING_BASE_SKIP_DRAIN", 45, FRONT_END, request=(VRING_NOTIFY,), reply=VRING_BASE, answer="reply",

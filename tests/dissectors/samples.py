@@ -24,6 +24,9 @@ class Sample(NamedTuple):
     byte_order: ByteOrder = "<"
 
 
+# A table: broken as it reads best.
+# fmt: off
+
 PACKED = Context(virtio_features=1 << 34 | 1 << 32, protocol_features=0)
 XEN = Context(virtio_features=0, protocol_features=1 << 17)
 POSTCOPY = Context(virtio_features=0, protocol_features=1 << 15 | 1 << 8, postcopy=True)
@@ -51,19 +54,19 @@ SYMMETRIC_OCTETS = (
 SYMMETRIC = {
     "cipher_algorithm": 3, "cipher_key_length": 16, "hash_algorithm": 0, "digest_length": 0, "auth_key_length": 0,
     "aad_length": 0, "op_type": 1, "direction": 1, "hash_mode": 0, "chain_order": 0,
-}  # fmt: skip
+}
 SYMMETRIC_NAMES = {"op_type": "cipher", "direction": "encrypt"}
 KEYS_OCTETS = "e0ffffffff7f0000 0000000000000000" + "a5" * 16 + "00" * 48 + "00" * 512
 KEYS = {
     "cipher_key_pointer": 0x7FFF_FFFF_FFE0, "auth_key_pointer": 0, "cipher_key": b"\xa5" * 16 + bytes(48),
     "auth_key": bytes(512),
-}  # fmt: skip
+}
 
 NET_CONFIG_OCTETS = "525400123456 0100 0200 dc05 10270000 01 28 8000 ff010000"
 NET_CONFIG = {
     "mac": "52:54:00:12:34:56", "status": 1, "max_virtqueue_pairs": 2, "mtu": 1500, "speed": 10000, "duplex": 1,
     "rss_max_key_size": 40, "rss_max_indirection_table_length": 128, "supported_hash_types": 0x1FF,
-}  # fmt: skip
+}
 
 MAIN = [
     Sample("NONE", "request", {}, ""),
@@ -86,24 +89,24 @@ MAIN = [
     Sample("SET_MEM_TABLE", "request", {"count": 0, "regions": []}, "00000000 00000000", info="0 regions"),
     Sample(
         "SET_MEM_TABLE", "request", {"count": 1, "padding": b"\1\0\0\0", "regions": [LOW]},
-        f"01000000 01000000 {LOW_OCTETS}", info="1 regions",
+        f"01000000 01000000 {LOW_OCTETS}", info="1 region",
     ),
     Sample(
         "SET_MEM_TABLE", "request", {"count": 1, "regions": [XEN_FIELDS]}, f"01000000 00000000 {XEN_OCTETS}",
-        {"regions": [XEN_NAMES]}, "1 regions", context=XEN,
+        {"regions": [XEN_NAMES]}, "1 region", context=XEN,
     ),
     Sample(
-        "SET_MEM_TABLE", "request", {"count": 1, "regions": [OLD]}, f"01000000 00000000 {OLD_OCTETS}", info="1 regions"
+        "SET_MEM_TABLE", "request", {"count": 1, "regions": [OLD]}, f"01000000 00000000 {OLD_OCTETS}", info="1 region"
     ),
     Sample("SET_MEM_TABLE", "request", {"value": 0}, "0000000000000000", info="addresses taken over", context=POSTCOPY),
     Sample("SET_MEM_TABLE", "reply", {"value": 0}, "0000000000000000", info="ok"),
     Sample(
         "SET_MEM_TABLE", "reply", {"count": 1, "regions": [LOW]}, f"01000000 00000000 {LOW_OCTETS}",
-        info="1 regions", context=POSTCOPY,
+        info="1 region", context=POSTCOPY,
     ),
     Sample(
         "SET_MEM_TABLE", "reply", {"count": 1, "regions": [XEN_FIELDS]}, f"01000000 00000000 {XEN_OCTETS}",
-        {"regions": [XEN_NAMES]}, "1 regions", context=XEN._replace(postcopy=True),
+        {"regions": [XEN_NAMES]}, "1 region", context=XEN._replace(postcopy=True),
     ),
     Sample(
         "SET_LOG_BASE", "request", {"mmap_length": 65536, "mmap_offset": 4096}, "0000010000000000 0010000000000000",
@@ -207,7 +210,7 @@ MAIN = [
     Sample(
         "SET_CONFIG", "request", {"offset": 32, "length": 1, "config_flags": 1, "config": b"\1"},
         "20000000 01000000 01000000 01",
-        {"config_flags": "migration, or writable", "config": {"writeback": 1}}, "1 bytes at 32", context=BLOCK,
+        {"config_flags": "migration, or writable", "config": {"writeback": 1}}, "1 byte at 32", context=BLOCK,
     ),
     Sample(
         "CREATE_CRYPTO_SESSION", "request", {"op_code": 2, **SYMMETRIC, **KEYS, "session_id": 0},
@@ -309,7 +312,7 @@ MAIN = [
     Sample("GET_SHMEM_CONFIG", "request", {}, ""),
     Sample(
         "GET_SHMEM_CONFIG", "reply", {"count": 1, "lengths": [0, 256 << 20] + [0] * 254},
-        "01000000 00000000 0000000000000000 0000001000000000" + "00" * 8 * 254, info="1 regions",
+        "01000000 00000000 0000000000000000 0000001000000000" + "00" * 8 * 254, info="1 region",
     ),
     Sample("GET_VRING_BASE_SKIP_DRAIN", "request", {"index": 1, "num": 0}, "01000000 00000000", info="ring 1"),
     Sample("GET_VRING_BASE_SKIP_DRAIN", "reply", {"index": 1, "num": 7}, "01000000 07000000", info="ring 1 at 7"),
@@ -326,7 +329,7 @@ FS_OCTETS = "0010000000000000" + "00" * 56 + "0020000000000000" + "00" * 56 + "0
 FS = {
     "fd_offsets": [4096] + [0] * 7, "cache_offsets": [8192] + [0] * 7, "lengths": [2 << 20] + [0] * 7,
     "slice_flags": [3] + [0] * 7,
-}  # fmt: skip
+}
 
 MMAP_OCTETS = "01 00000000000000 0010000000000000 0000200000000000 0000010000000000"
 MMAP = {"shmid": 1, "fd_offset": 4096, "shm_offset": 2 << 20, "length": 65536}
@@ -391,7 +394,7 @@ BIG_ENDIAN = [
     Sample("SET_VRING_KICK", "request", {"index": 3, "nofd": True}, "0000000000000103", info="ring 3, polled"),
     Sample(
         "SET_MEM_TABLE", "request", {"count": 1, "regions": [HIGH]},
-        "00000001 00000000 0000000100000000 0000000010000000 00007f7fe0000000 0000000020000000", info="1 regions",
+        "00000001 00000000 0000000100000000 0000000010000000 00007f7fe0000000 0000000020000000", info="1 region",
     ),
     Sample(
         "SET_VRING_BASE", "request",
