@@ -84,7 +84,8 @@ class Long:
         if w.seekable and self.kept > LONG and not w.flush(self._now()):
             self._give_up()
         if not self.kept:
-            self.flags |= SNAPPED
+            if self.length:
+                self.flags |= SNAPPED
             self._take_number()
             self._through_buffer(b"")
             return False
