@@ -67,7 +67,7 @@ soak: peers
 	$(PYTEST) -m 'soak and not sid'
 
 fuzz: $(READY)
-	$(PYTEST) -m fuzz --hypothesis-profile=fuzz
+	$(PYTEST) -m '(hypothesis or fuzz) and not peers' --hypothesis-profile=fuzz
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.ladder
@@ -79,6 +79,7 @@ test-sid: peers
 # not by a pytest plug-in: ours would be imported before it counts
 coverage: $(READY)
 	$(BIN)/coverage run -m pytest -m 'not peers and not soak and not fuzz and not sid'
+	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
 clean:
