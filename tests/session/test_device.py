@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from vhostspy.dissectors import virtio
 from vhostspy.pipeline import Pipeline
 from vhostspy.session.device import _CONFIG_SIZES, _MESSAGES, Evidence, infer

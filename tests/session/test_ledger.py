@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from vhostspy.capture.record import DROPPED
 from vhostspy.session import ledger
 from vhostspy.session.ledger import MOST_WAITING

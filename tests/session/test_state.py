@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from vhostspy.session.state import Ended, Line, Region, Session
 
 from ..pipeline.conversation import CALL, KICK, RAM, Conversation, features

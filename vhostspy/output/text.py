@@ -142,6 +142,7 @@ def descriptors(message: Message) -> str:
     counted: dict[str, int] = {}
     for fd in message.fds:
         what = " ".join(part for part in (fd.role, fd.kind) if part) or "descriptor"
+        what = escape(what)
         counted[what] = counted.get(what, 0) + 1
     return f"[{', '.join(what if n == 1 else f'{what} ×{n}' for what, n in counted.items())}]"
 
@@ -179,7 +180,7 @@ def _header(message: Message) -> str:
 
 def descriptor(fd: Descriptor) -> str:
     """All the facts about one descriptor that say something."""
-    words = [" ".join(part for part in (fd.role, fd.kind) if part) or "unknown"]
+    words = [escape(" ".join(part for part in (fd.role, fd.kind) if part)) or "unknown"]
     if fd.name and not fd.name.startswith("anon_inode:"):
         words.append(escape(fd.name))
     if fd.size is not None:
@@ -187,7 +188,7 @@ def descriptor(fd: Descriptor) -> str:
     if fd.eventfd_id is not None:
         words.append(f"eventfd {fd.eventfd_id}")
     if fd.access:
-        words.append({"r": "read only", "w": "write only", "rw": "read-write"}.get(fd.access, fd.access))
+        words.append({"r": "read only", "w": "write only", "rw": "read-write"}.get(fd.access, escape(fd.access)))
     if fd.seals:
         words.append("sealed: " + ", ".join(name for bit, name in enumerate(_SEALS) if fd.seals >> bit & 1))
     if fd.inode and fd.eventfd_id is None:

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import re
-
 _SIZES = ((1 << 50, "PiB"), (1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
-
-#: what must not reach a terminal as it is: controls, what reorders a line, lone surrogates
-_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 
 
 def duration(ns: int) -> str:
@@ -49,15 +44,14 @@ def size(count: int) -> str:
 
 def escape(text: str) -> str:
     """``text`` for a terminal: what a peer or a file system chose never moves the cursor or changes a colour."""
-    if text.isascii() and text.isprintable():
+    if text.isprintable():
         return text
-    return _UNSAFE.sub(_escaped, text)
+    return "".join(letter if letter.isprintable() else _escaped(ord(letter)) for letter in text)
 
 
-def _escaped(match: re.Match[str]) -> str:
-    code = ord(match[0])
-    known = {10: "\\n", 13: "\\r", 9: "\\t", 27: "\\e"}.get(code)
-    return known or (f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}")
+def _escaped(code: int) -> str:
+    known = {9: "\\t", 10: "\\n", 13: "\\r", 27: "\\e"}.get(code)
+    return known or (f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 65536 else f"\\U{code:08x}")
 
 
 def plural(count: int, noun: str) -> str:
