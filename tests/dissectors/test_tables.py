@@ -1,0 +1,323 @@
+"""The rows as a table: whole, without contradictions, usable by everything that is derived from them."""
+
+from __future__ import annotations
+
+import keyword
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from vhostspy.capture.record import ROLES
+from vhostspy.dissectors import codec, registry, vhost_user, virtio
+from vhostspy.dissectors.plan import plan
+from vhostspy.dissectors.rows import (
+    ACK,
+    BACK_END,
+    EMPTY,
+    FRONT_END,
+    Array,
+    Bytes,
+    Channel,
+    Fds,
+    Field,
+    Layout,
+    Message,
+    Names,
+    Padding,
+    Protocol,
+    Word,
+)
+
+WIDTHS = {"u8": 8, "u16": 16, "u32": 32, "u64": 64, "i32": 32, "i64": 64}
+
+ROWS = [
+    pytest.param(protocol, channel, row, id=f"{protocol.name} {channel.name} {row.name}")
+    for protocol in registry.PROTOCOLS.values()
+    for channel in protocol.channels.values()
+    for row in channel.messages.values()
+]
+each_row = pytest.mark.parametrize(("protocol", "channel", "row"), ROWS)
+
+
+def layouts(row: Message) -> Iterator[Layout]:
+    yield from row.request
+    yield from row.reply or ()
+
+
+def with_nested(layout: Layout) -> Iterator[Layout]:
+    yield layout
+    for member in layout.members:
+        if isinstance(member, Array) and isinstance(member.of, Layout):
+            yield from with_nested(member.of)
+
+
+def every_layout() -> Iterator[Layout]:
+    for protocol in registry.PROTOCOLS.values():
+        for channel in protocol.channels.values():
+            yield channel.header.layout
+            for row in channel.messages.values():
+                for layout in layouts(row):
+                    yield from with_nested(layout)
+    for device in virtio.DEVICES.values():
+        yield from device.config
+
+
+def member_names(layout: Layout) -> list[str]:
+    names: list[str] = []
+    for member in layout.members:
+        names += [part.name for part in member.parts] if isinstance(member, Word) else [member.name]
+        names += ["reserved"] if isinstance(member, Word) else []
+    return names
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Every row in every output
+
+
+def in_registry(protocol: Protocol, channel: Channel, row: Message) -> None:
+    assert registry.row(protocol.name, channel.name, row.sender, row.id) is row
+    assert registry.channel(protocol.name, channel.name) is channel
+
+
+def in_decoder(protocol: Protocol, channel: Channel, row: Message) -> None:
+    for reply in (False, True):
+        decoded = codec.decode(row, reply, bytes(64))
+        assert decoded.layout is not None
+        assert codec.encode(row, reply, decoded.fields) == bytes(64)
+
+
+def in_info_line(protocol: Protocol, channel: Channel, row: Message) -> None:
+    """A template names members that at least one of the layouts has: it says something of each."""
+    for reply, text, alternatives in ((False, row.info, row.request), (True, row.reply_info, row.reply or ())):
+        if text:
+            for layout in alternatives:
+                size = plan(layout, "<").least
+                decoded = codec.decode(row, reply, bytes(size))
+                assert codec.info_line(row, reply, decoded), f"{layout.name}: no template of {text!r} fits"
+
+
+#: One function an output; a new output is a new line here.
+OUTPUTS: list[Callable[[Protocol, Channel, Message], None]] = [in_registry, in_decoder, in_info_line]
+
+
+@pytest.mark.parametrize("output", OUTPUTS, ids=lambda output: output.__name__)
+@each_row
+def test_row_is_in_output(
+    output: Callable[[Protocol, Channel, Message], None], protocol: Protocol, channel: Channel, row: Message
+) -> None:
+    output(protocol, channel, row)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Each row by itself
+
+
+@each_row
+def test_row_says_where_it_is_written_and_what_it_is(protocol: Protocol, channel: Channel, row: Message) -> None:
+    assert row.source
+    assert row.text.endswith(".")
+
+
+@each_row
+def test_row_names_are_usable(protocol: Protocol, channel: Channel, row: Message) -> None:
+    for name in (row.name, *row.older):
+        assert re.fullmatch(r"[A-Z][A-Z0-9_]*", name)
+
+
+@each_row
+def test_row_answer_fits_its_reply(protocol: Protocol, channel: Channel, row: Message) -> None:
+    if row.answer == "reply":
+        assert row.reply is not None
+    if row.answer in ("ack", "never"):
+        assert row.reply is None
+        assert row.reply_fds.most == 0
+    if row.answer == "special":
+        assert row.notes
+
+
+@each_row
+def test_row_descriptors_fit_its_members(protocol: Protocol, channel: Channel, row: Message) -> None:
+    for fds, alternatives in ((row.request_fds, row.request), (row.reply_fds, row.reply or ())):
+        assert fds.least <= fds.most
+        if not fds.most:
+            assert fds == Fds("", 0, 0)
+            continue
+        assert fds.role in ROLES[1:]
+        for member in filter(None, (fds.each, fds.unless)):
+            assert any(member in member_names(layout) for layout in alternatives)
+        names = {other.name for each in protocol.channels.values() for other in each.messages.values()}
+        assert set(fds.release) <= names
+
+
+@each_row
+def test_row_needs_bits_that_have_these_names(protocol: Protocol, channel: Channel, row: Message) -> None:
+    gates = [*row.needs, *(gate for layout in layouts(row) for gate in layout.needs)]
+    gates += [fds.needs for fds in (row.request_fds, row.reply_fds) if fds.needs is not None]
+    for gate in gates:
+        names = protocol.features if gate.word == "protocol" else virtio.COMMON_FEATURES
+        assert names is not None
+        assert names.names[gate.bit] == gate.name
+
+
+@pytest.mark.parametrize("protocol", list(registry.PROTOCOLS.values()), ids=lambda protocol: protocol.name)
+def test_names_of_a_channel_are_told_apart(protocol: Protocol) -> None:
+    for channel in protocol.channels.values():
+        names = Counter((row.sender, row.name) for row in channel.messages.values())
+        assert [name for name, times in names.items() if times > 1] == []
+
+
+@pytest.mark.parametrize(
+    ("table", "channel"),
+    [(vhost_user.FRONT_END_MESSAGES, "main"), (vhost_user.BACK_END_MESSAGES, "backend")],
+    ids=["main", "backend"],
+)
+def test_numbers_are_told_apart(table: tuple[Message, ...], channel: str) -> None:
+    """A number given twice would hide a row when the channel's table is made."""
+    assert len({(row.sender, row.id) for row in table}) == len(table)
+    assert [row.id for row in table] == sorted(row.id for row in table)
+    found = registry.channel("vhost-user", channel)
+    assert found is not None
+    assert list(found.messages.values()) == list(table)
+
+
+def test_no_number_of_vhost_user_is_left_out() -> None:
+    assert [row.id for row in vhost_user.FRONT_END_MESSAGES if row.id < 1000] == list(range(46))
+    assert [row.id for row in vhost_user.BACK_END_MESSAGES if row.id < 1000] == list(range(11))
+    assert list(vhost_user.PROTOCOL_FEATURES.names) == list(range(24))
+    assert {row.sender for row in vhost_user.FRONT_END_MESSAGES} == {FRONT_END}
+    assert {row.sender for row in vhost_user.BACK_END_MESSAGES} == {BACK_END}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Each layout by itself
+
+# a layout that several messages share is looked at once
+LAYOUTS = list({id(layout): layout for layout in every_layout()}.values())
+each_layout = pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.name)
+
+
+@each_layout
+def test_member_names_are_usable_and_told_apart(layout: Layout) -> None:
+    names = member_names(layout)
+    assert len(set(names)) == len(names)
+    for name in names:
+        assert re.fullmatch(r"[a-z][a-z0-9_]*", name)
+        assert not keyword.iskeyword(name)
+        assert name != "rest"  # what no member explains
+
+
+@each_layout
+def test_layout_has_a_source(layout: Layout) -> None:
+    assert layout.source or layout is EMPTY
+
+
+@each_layout
+def test_members_that_others_refer_to_come_before_them(layout: Layout) -> None:
+    before: list[str] = []
+    for member in layout.members:
+        how_many = member.size if isinstance(member, Bytes) else member.times if isinstance(member, Array) else None
+        if isinstance(how_many, str):
+            assert how_many in before
+        before += [part.name for part in member.parts] if isinstance(member, Word) else [member.name]
+
+
+@each_layout
+def test_parts_of_a_word_do_not_overlap(layout: Layout) -> None:
+    for member in layout.members:
+        if isinstance(member, Word):
+            bits = [bit for part in member.parts for bit in range(part.low, part.low + part.width)]
+            assert len(set(bits)) == len(bits)
+            assert max(bits) < WIDTHS[member.type]
+
+
+@each_layout
+def test_bits_and_values_fit_their_integer(layout: Layout) -> None:
+    for member in layout.members:
+        names: Names | None = getattr(member, "names", None)
+        if isinstance(member, Field) and names is not None:
+            largest = WIDTHS[member.type] if names.kind == "bits" else 1 << WIDTHS[member.type]
+            assert all(0 <= key < largest for key in names.names)
+
+
+def test_member_names_are_not_the_headers() -> None:
+    """A filter knows ``vhost_user.size`` once."""
+    for protocol in registry.PROTOCOLS.values():
+        for channel in protocol.channels.values():
+            header = set(member_names(channel.header.layout))
+            for row in channel.messages.values():
+                for layout in layouts(row):
+                    for each in with_nested(layout):
+                        assert not header & set(member_names(each)), row.name
+
+
+@pytest.mark.parametrize(
+    ("layout", "size"),
+    [
+        (vhost_user.RESULT, 8),
+        (ACK, 8),
+        (vhost_user.VIRTIO_FEATURES, 8),
+        (vhost_user.VRING_SIZE, 8),
+        (vhost_user.PACKED_BASE, 8),
+        (vhost_user.VRING_ADDRESS, 40),
+        (vhost_user.REGION, 32),
+        (vhost_user.REGION_2014, 24),
+        (vhost_user.XEN_REGION, 40),
+        (vhost_user.SINGLE_REGION, 40),
+        (vhost_user.XEN_SINGLE_REGION, 48),
+        (vhost_user.POSTCOPY_ACK, 8),
+        (vhost_user.LOG, 16),
+        (vhost_user.LOG_2014, 8),
+        (vhost_user.IOTLB, 32),
+        (vhost_user.VRING_FD, 8),
+        (vhost_user.VRING_AREA, 24),
+        (vhost_user.INFLIGHT, 24),
+        (vhost_user.SHARED_OBJECT, 16),
+        (vhost_user.DEVICE_STATE, 8),
+        (vhost_user.DEVICE_STATE_FD, 8),
+        (vhost_user.MMAP, 40),
+        (vhost_user.SHMEM_CONFIG, 2056),
+        (vhost_user.CRYPTO_SYMMETRIC, 1072),
+        (vhost_user.CRYPTO_ASYMMETRIC, 1072),
+        (vhost_user.CRYPTO_OLD, 632),
+        (vhost_user.FS_SLICES, 256),
+        (vhost_user.GPU_MAP, 64),
+        (vhost_user.EXTERNAL_MAP, 32),
+        (vhost_user.HEADER.layout, 12),
+    ],
+    ids=lambda value: value.name if isinstance(value, Layout) else str(value),
+)
+def test_structure_has_the_length_of_the_specification(layout: Layout, size: int) -> None:
+    assert plan(layout, "<").size == size
+    assert plan(layout, ">").size == size
+
+
+@pytest.mark.parametrize(
+    ("layout", "least"), [(vhost_user.MEMORY_TABLE, 8), (vhost_user.XEN_MEMORY_TABLE, 8), (vhost_user.CONFIG, 12)]
+)
+def test_structure_whose_length_its_contents_tell(layout: Layout, least: int) -> None:
+    assert (plan(layout, "<").size, plan(layout, "<").least) == (None, least)
+
+
+def test_header_offsets_are_those_of_its_layout() -> None:
+    for protocol in registry.PROTOCOLS.values():
+        for channel in protocol.channels.values():
+            header = channel.header
+            members = plan(header.layout, "<").unpack(bytes(range(header.length)), 0)
+            assert header.length == plan(header.layout, "<").size
+            for member, at in (("request", header.id_at), ("flags", header.flags_at), ("size", header.size_at)):
+                assert members[member] == int.from_bytes(bytes(range(at, at + 4)), "little")
+
+
+def test_repetitions_of_what_may_be_empty_are_refused() -> None:
+    """They would fit endlessly often into no octets at all."""
+    empty = Layout("nothing", (Bytes("data", None),), "here")
+    with pytest.raises(ValueError, match="endless"):
+        plan(Layout("many", (Array("things", empty, None),), "here"), "<")
+
+
+def test_padding_is_the_only_member_that_may_hide() -> None:
+    layout = Layout("padded", (Padding(4), Field("value", "u32")), "here")
+    assert plan(layout, "<").unpack(bytes(8), 0) == {"value": 0}
+    assert plan(layout, "<").unpack(b"\1" + bytes(7), 0) == {"padding": b"\1\0\0\0", "value": 0}
