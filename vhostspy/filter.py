@@ -480,7 +480,7 @@ def _fields(path: tuple[str, ...]) -> Values:
         row = message.row
         if row is None:
             # whatever it holds, it is not called that
-            if path == ("rest",):
+            if path == ("rest",) and message.kind != "raw" and message.payload:
                 found.append(message.payload)
             return found
         _find(message.fields, path, found)

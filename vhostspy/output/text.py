@@ -203,8 +203,8 @@ def members(message: Message, indent: str = INDENT, least: int = 0) -> list[str]
     """One line a member, in the wire's order, with what its bits and values are called; ``least``: width of names."""
     decoded = message.decoded
     if message.row is None:
-        lines = _octet_lines(message.payload) if message.payload else []
-        return [f"{indent}{'octets' if i == 0 else '':<{max(least, 6)}}  {line}" for i, line in enumerate(lines)]
+        octets = _octet_lines(message.payload) if message.payload else []
+        return [f"{indent}{'octets' if i == 0 else '':<{max(least, 6)}}  {line}" for i, line in enumerate(octets)]
     known = _by_name(decoded.layout)
     if not decoded.fields:
         return []
