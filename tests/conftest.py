@@ -12,7 +12,7 @@ import pytest
 from hypothesis import settings
 
 settings.register_profile("default", deadline=None)  # a busy machine is no fault of the code
-settings.register_profile("fuzz", deadline=None, max_examples=20_000)
+settings.register_profile("fuzz", deadline=None, max_examples=5_000)
 settings.load_profile("default")
 
 
