@@ -94,7 +94,7 @@ class Long:
     def add(self, view: memoryview, mono_ns: int) -> bool:
         """Write more octets, from one more read; False: they were the last."""
         self.reads += 1
-        self.span_ns = mono_ns - self.mono_ns
+        self.span_ns = max(mono_ns - self.mono_ns, 0)
         return self._add(view)
 
     def finish(self) -> None:
@@ -123,6 +123,7 @@ class Long:
         w.at += len(front) + len(entries) + self.part + len(tail)
         self.offset += self.part
         self.part = 0
+        w.recovered(self._now())
 
     def _add(self, view: memoryview) -> bool:
         left = self.kept - self.offset - self.part
@@ -162,6 +163,7 @@ class Long:
             w.write_at((front, entries, piece, tail), w.at)
             w.at += len(front) + len(entries) + len(piece) + len(tail)
             self.offset += len(piece)
+            w.recovered(self._now())
         else:
             if w.part is None:
                 w.open_part(self, self._now())

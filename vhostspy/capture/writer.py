@@ -62,11 +62,11 @@ class Writer:
         """Begin a capture in ``fd``, which is owned from here on.
 
         fd: a regular file, written from its present position on, or a pipe. snaplen: octets to keep of a message.
-        bounded: bytes that may lie between what is written and what ``consumed`` was told.
+        bounded: bytes that may lie between what is written and what ``consumed`` was told; 1 MiB at least.
         """
         self.fd = fd
         self.snaplen = _UNLIMITED if snaplen is None else snaplen
-        self.bounded = _UNLIMITED if bounded is None else bounded
+        self.bounded = _UNLIMITED if bounded is None else max(bounded, 1 << 20)
         self.seekable, self.at = _position(fd)
         self.read_to = self.punched = self.at
         self.buffer = bytearray(_BUFFER)
@@ -191,16 +191,14 @@ class Writer:
             return False
         self.at += end
         self.pos = self.due = self.torn = 0
-        if self._gap_messages or self._gap_bytes:
-            self._say_gap(mono_ns)
-        self._gap_why = ""
+        self.recovered(mono_ns)
         return True
 
     def consumed(self, offset: int) -> None:
         """The reader of a bounded queue has read up to this file offset: the space before it is given back."""
         self.read_to = max(self.read_to, min(offset, self.at))
         whole = self.read_to & ~0xFFFF
-        if self.seekable and whole - self.punched >= 8 << 20:
+        if self.seekable and whole - self.punched >= 1 << 20:
             from .space import punch  # ctypes: only when it is needed
 
             punch(self.fd, self.punched, whole - self.punched)
@@ -210,10 +208,13 @@ class Writer:
         """Write all out and close the file and every descriptor still owned. May be called again."""
         if self.fd < 0:
             return
-        if not self.flush() or self.pos:
+        self.flush()
+        if not self.pos and self._gap_messages:
+            self.recovered(0)
+        if self.pos:
             self.flush()
         if self.pos:
-            messages, octets = self._count(self.pos)
+            messages, octets = self._count()
             self.lost_messages += messages
             self.lost_bytes += octets
         fd, self.fd = self.fd, -1
@@ -300,6 +301,12 @@ class Writer:
         self.error = self.error or failure
         self._postpone(failure.strerror or str(failure), mono_ns)
 
+    def recovered(self, mono_ns: int) -> None:
+        """The file took something: say what it did not take before."""
+        if self._gap_messages or self._gap_bytes:
+            self._say_gap(mono_ns)
+        self._gap_why = ""
+
     # the rest
 
     def _append(self, data: bytes) -> None:
@@ -346,18 +353,19 @@ class Writer:
             self.buffer[:rest] = self.buffer[kept_from : self.pos]
             self.pos = rest
 
-    def _count(self, end: int) -> tuple[int, int]:
-        """Messages, and their octets, that are in the buffer up to ``end``."""
+    def _count(self) -> tuple[int, int]:
+        """Messages that end in the buffer, and octets of messages in it."""
         messages = octets = 0
         at = self.torn
-        while at < end:
-            kind, size = _u32(self.buffer, at), _u32(self.buffer, at + 4)
-            if kind == pcapng.PACKET:
+        inside = pcapng.TAGS.size + HEADER.size
+        while at < self.pos:
+            if _u32(self.buffer, at) == pcapng.PACKET:
                 fields = HEADER.unpack_from(self.buffer, at + pcapng.PACKET_HEADER.size + pcapng.TAGS.size)
-                if fields[2] in (MESSAGE, RAW) and not fields[8] & ORIGINAL:
-                    messages += 1
-                    octets += fields[17]
-            at += size
+                kind, flags, number, count = fields[2], fields[8], fields[13], fields[20]
+                if kind in (MESSAGE, RAW) and not flags & ORIGINAL:
+                    messages += number > 0
+                    octets += _u32(self.buffer, at + 20) - inside - count * DESCRIPTOR.size
+            at += _u32(self.buffer, at + 4)
         return messages, octets
 
 
