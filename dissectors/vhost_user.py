@@ -88,7 +88,7 @@ _BACKEND_REQ = _protocol(5)
 _CONFIG = _protocol(9)
 _PAGEFAULT = _protocol(8)
 _INFLIGHT = _protocol(12)
-_IN_BAND = (_protocol(14), _protocol(3), _BACKEND_REQ)
+_IN_BAND = _protocol(14)
 _MEM_SLOTS = _protocol(15)
 _XEN = _protocol(17)
 _SHARED_OBJECT = _protocol(18)
@@ -720,7 +720,7 @@ FRONT_END_MESSAGES = (
         text="Resets the device: all rings stop; ownership and memory stay.",
     ),
     Message(
-        "VRING_KICK", 35, FRONT_END, request=(VRING_NOTIFY,), reply=None, needs=_IN_BAND,
+        "VRING_KICK", 35, FRONT_END, request=(VRING_NOTIFY,), reply=None, needs=(_IN_BAND,),
         source=FRONT + "VRING_KICK",
         text="A kick as a message: there are new buffers.",
         info="ring {index}",
@@ -846,35 +846,35 @@ BACK_END_MESSAGES = (
         info="ring {index}, {length} at {offset}{nofd?, none}",
     ),
     Message(
-        "VRING_CALL", 4, BACK_END, request=(VRING_NOTIFY,), reply=None, needs=_IN_BAND,
+        "VRING_CALL", 4, BACK_END, request=(VRING_NOTIFY,), reply=None, needs=(_IN_BAND,),
         older=("SLAVE_VRING_CALL",),
         source=BACK + "VRING_CALL",
         text="A call as a message: buffers have been used.",
         info="ring {index}",
     ),
     Message(
-        "VRING_ERR", 5, BACK_END, request=(VRING_NOTIFY,), reply=None, needs=_IN_BAND,
+        "VRING_ERR", 5, BACK_END, request=(VRING_NOTIFY,), reply=None, needs=(_IN_BAND,),
         older=("SLAVE_VRING_ERR",),
         source=BACK + "VRING_ERR",
         text="An error as a message: the ring is broken.",
         info="ring {index}",
     ),
     Message(
-        "SHARED_OBJECT_ADD", 6, BACK_END, request=(SHARED_OBJECT,), reply=None, needs=(_SHARED_OBJECT, _BACKEND_REQ),
+        "SHARED_OBJECT_ADD", 6, BACK_END, request=(SHARED_OBJECT,), reply=None, needs=(_SHARED_OBJECT,),
         source=BACK + "SHARED_OBJECT_ADD",
         text="The back-end shares an object under this uuid.",
         info="{uuid}",
     ),
     Message(
         "SHARED_OBJECT_REMOVE", 7, BACK_END, request=(SHARED_OBJECT,), reply=None,
-        needs=(_SHARED_OBJECT, _BACKEND_REQ),
+        needs=(_SHARED_OBJECT,),
         source=BACK + "SHARED_OBJECT_REMOVE",
         text="The back-end no longer shares its object.",
         info="{uuid}",
     ),
     Message(
         "SHARED_OBJECT_LOOKUP", 8, BACK_END, request=(SHARED_OBJECT,), reply=(RESULT,), answer="reply",
-        needs=(_SHARED_OBJECT, _BACKEND_REQ),
+        needs=(_SHARED_OBJECT,),
         reply_fds=Fds("object", 0, 1),
         source=BACK + "SHARED_OBJECT_LOOKUP",
         text="Asks for an object that another back-end shares.",
@@ -884,14 +884,14 @@ BACK_END_MESSAGES = (
         "acknowledgement, and without the descriptor; rust-vmm sends one in the request.",
     ),
     Message(
-        "SHMEM_MAP", 9, BACK_END, request=(MMAP,), reply=None, needs=(_SHMEM, _BACKEND_REQ),
+        "SHMEM_MAP", 9, BACK_END, request=(MMAP,), reply=None, needs=(_SHMEM,),
         request_fds=Fds("memory", 1, 1, release=("SHMEM_UNMAP",)),
         source=BACK + "SHMEM_MAP",
         text="Maps a piece of a file into the device's shared memory.",
         info="region {shmid}, {length} at {shm_offset}{writable?, writable}",
     ),
     Message(
-        "SHMEM_UNMAP", 10, BACK_END, request=(MMAP,), reply=None, needs=(_SHMEM, _BACKEND_REQ),
+        "SHMEM_UNMAP", 10, BACK_END, request=(MMAP,), reply=None, needs=(_SHMEM,),
         source=BACK + "SHMEM_UNMAP",
         text="Takes one mapping, whole, out of the device's shared memory.",
         info="region {shmid}, {length} at {shm_offset}",
