@@ -34,9 +34,10 @@ def messages_in(path: Path) -> int:
                 body = data.find(MAGIC, at + PACKET_AT, at + size)
                 captured = int.from_bytes(data[at + 20 : at + 24], "little")
                 record = HEADER.unpack_from(data, body)
-                what, header, number, length, offset = record[2], record[3], record[13], record[17], record[18]
+                what, number, length, offset = record[2], record[13], record[17], record[18]
+                before = record[3] + record[20] * record[21]  # our header, and what is said about descriptors
                 if what in (MESSAGE, RAW):
-                    part = at + PACKET_AT + captured - body - header
+                    part = at + PACKET_AT + captured - body - before
                     if missing == 0:
                         if number != last + 1 or offset != 0:
                             raise Damaged(f"{path}: number {number} at {offset} comes after {last}")

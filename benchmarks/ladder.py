@@ -24,9 +24,25 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from vhostspy.dissectors.registry import PROTOCOLS
+
 from . import startup, writing
 from .audit import Damaged
-from .peers import CAPTURE, CHUNKS, DIRECT, RELAY, STRACE, VIEW, C, Failed, Measure, compile_tools, pin, run
+from .peers import (
+    CAPTURE,
+    CHUNKS,
+    DIRECT,
+    RELAY,
+    STRACE,
+    VIEW,
+    C,
+    Failed,
+    Measure,
+    compile_tools,
+    pin,
+    protocol_of,
+    run,
+)
 
 #: units of a load in a round; a burst has five messages
 COUNTS = {
@@ -339,11 +355,15 @@ def main(arguments: list[str] | None = None) -> int:
         try:
             compile_tools(tools)
             for load, usual in COUNTS.items():
-                if load in chosen:
+                if load not in chosen:
+                    continue
+                if protocol_of(load) not in PROTOCOLS:
+                    say(f"SKIPPED: {load}; this vhostspy has no {protocol_of(load)}")
+                else:
                     count = QUICK[load] if options.quick else max(1, int(usual * options.scale))
                     rows = [row for row in ROWS if row.load == load]
                     results += run_load(load, rows, rounds, count, tools, checks)
-            if "v1m" in chosen:
+            if "v1m" in chosen and "vfio-user" in PROTOCOLS:
                 results += in_wireshark(tools)
             if "memory" in chosen:
                 results += memory(rounds, options.quick, tools, checks)

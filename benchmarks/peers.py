@@ -27,7 +27,7 @@ VIEW = "vhostspy, capture and lines"
 STRACE = "strace on both peers"
 
 #: how the relay is told to write no lines, and to keep nothing
-QUIET = ("--no-view",)
+QUIET = ("--quiet",)
 NO_CAPTURE = ("--no-capture",)
 
 #: the two ends' programs are watched as somebody who debugs this protocol would
