@@ -238,8 +238,8 @@ def test_pending_is_settled_by_who_knows_what_followed() -> None:
 
 
 PIECES = (
-    "message from fds reply pending latency fields.index vhost_user.request vhost_user. fields. == != < >= in { } ( ) && "
-    "|| ! & not and or contains matches ~ 1 0x1 5ms -3 1..4 SET_* [ ] * ? SET_OWNER back-end kick \"a\" '(' , = \\"
+    "message from fds reply pending latency fields.index vhost_user.request vhost_user. fields. == != < >= in { } ( ) "
+    "&& || ! & not and or contains matches ~ 1 0x1 5ms -3 1..4 SET_* [ ] * ? SET_OWNER back-end kick \"a\" '(' , = \\"
 )
 pieces = st.sampled_from(PIECES.split(" "))
 

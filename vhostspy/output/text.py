@@ -243,7 +243,7 @@ def _value(member: Member | None, value: Any, names: Any) -> list[str]:
         return _wrapped(plain(value, show or "hex"), [escape(str(name)) for name in names])
     if isinstance(names, str) and names:
         return [f"{escape(names)} ({value})"]
-    if isinstance(value, int) and not isinstance(value, bool) and show == "size" and value:
+    if isinstance(value, int) and not isinstance(value, bool) and show == "size" and value >= 1024:
         return [f"{plain(value, show)} ({value:#x})"]
     return [escape(plain(value, show, named))]
 
