@@ -74,7 +74,7 @@ class Pipeline:
         for number in list(self.sessions):
             session = self.sessions[number]
             if any(True for _ in ledgers.outstanding(session.ledger)):
-                events += self._unanswered(session)
+                events += self._unanswered(session, " when the capture ends")
         return events
 
     # -- messages
@@ -201,13 +201,13 @@ class Pipeline:
         events.sort(key=lambda event: event.monotonic_ns)
         return events
 
-    def _unanswered(self, session: Session) -> list[Event]:
+    def _unanswered(self, session: Session, when: str = "") -> list[Event]:
         """A session ends: an event for each request that now stays unanswered; nobody waits afterwards."""
         events = []
         for request in ledgers.outstanding(session.ledger):
             key = (session.number, request.no)
             if key not in self._called_off:
-                events.append(_unanswered(session, request, max(0, self._last_ns - request.monotonic_ns)))
+                events.append(_unanswered(session, request, max(0, self._last_ns - request.monotonic_ns), when))
             self._told.pop(key, None)
             self._called_off.discard(key)
         for channel in session.ledger:
@@ -273,8 +273,9 @@ def _waiting(session: Session, request: Request, age_ns: int) -> Event:
     return _about(session, request, "waiting", age_ns, text, {"age_ns": age_ns})
 
 
-def _unanswered(session: Session, request: Request, age_ns: int) -> Event:
+def _unanswered(session: Session, request: Request, age_ns: int, when: str) -> Event:
     text = f"{_called(request)} unanswered"
     if age_ns > 0:
         text += f" for {_age(age_ns)}"
+    text += when
     return _about(session, request, "unanswered", age_ns, text, {"age_ns": age_ns})

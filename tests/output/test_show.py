@@ -119,7 +119,10 @@ def test_what_is_before_damage_is_shown(capture: Path, capsys: Printed) -> None:
     capture.write_bytes(octets)
     assert main(["show", str(capture), "--no-summary"]) == 2
     printed = capsys.readouterr()
-    assert printed.out.splitlines() == LINES[:4]
+    assert printed.out.splitlines() == [
+        *LINES[:4],
+        "       0.001000  ── GET_FEATURES #2 unanswered when the capture ends",
+    ]
     assert printed.err.startswith(f"vhostspy show: {capture}: octet {start}: ")
 
 

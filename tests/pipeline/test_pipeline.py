@@ -121,7 +121,10 @@ def test_where_a_capture_just_stops_age_counts_to_its_last_record() -> None:
     conversation.pause(SECOND // 2)
     conversation.front_end("SET_OWNER")
     (event,) = conversation.pipeline.finish()
-    assert (event.event, event.text) == ("unanswered", "SET_VRING_KICK #8 unanswered for 501.0 ms")
+    assert (event.event, event.text) == (
+        "unanswered",
+        "SET_VRING_KICK #8 unanswered for 501.0 ms when the capture ends",
+    )
     assert list(conversation.pipeline.finish()) == []
 
 
