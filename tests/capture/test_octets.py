@@ -37,11 +37,16 @@ def packets(path: Path) -> list[bytes]:
     return [block for kind, block in blocks(path.read_bytes()) if kind == 6]
 
 
-def test_a_file_begins_with_section_interface_and_names(tmp_path: Path) -> None:
+def test_a_file_begins_with_section_interfaces_and_names(tmp_path: Path) -> None:
     path = tmp_path / "a"
     with writing(path):
         pass
-    (section, header), (one, interface), (names, resolution) = blocks(path.read_bytes())
+    (section, header), (one, interface), *others, (names, resolution) = blocks(path.read_bytes())
+    for (kind, block), name in zip(others, (b"backend\0", b"gpu\0", b"second\0\0"), strict=True):
+        assert kind == 1
+        assert block[8:].startswith(
+            hexed("fc00 0000 00000400  0200") + len(name.rstrip(b"\0")).to_bytes(2, "little") + name
+        )
     assert (section, one, names) == (0x0A0D0D0A, 1, 4)
     application = f"vhostspy {__version__}".encode()
     assert header[8:24] == hexed("4d3c2b1a 0100 0000 ffffffffffffffff")
@@ -132,19 +137,19 @@ def test_vfio_user_has_its_own_ends(tmp_path: Path) -> None:
         b"REGION_WRITE",
         b"REGION_WRITE reply",
     ]
-    assert [packet[8:12] for packet in (one, two, reply)] == [hexed("00000000"), hexed("00000000"), hexed("01000000")]
+    assert [packet[8:12] for packet in (one, two, reply)] == [hexed("00000000"), hexed("00000000"), hexed("03000000")]
 
 
-def test_an_interface_comes_before_its_first_packet_and_once(tmp_path: Path) -> None:
+def test_channels_have_their_interfaces(tmp_path: Path) -> None:
     path = tmp_path / "a"
     with writing(path) as writer:
         for session in (1, 2):
-            for channel in ("main", "backend", "gpu"):
+            for channel in ("main", "backend", "gpu", "second"):
                 lane = writer.lane(channel, 0, session, 1, "vhost-user", ROWS)
                 lane.plain(memoryview(message(2)), WALL, MONO)
     found = blocks(path.read_bytes())
-    assert [kind for kind, _ in found] == [0x0A0D0D0A, 1, 4, 6, 1, 6, 1, 6, 6, 6, 6]
-    assert [block[8] for kind, block in found if kind == 6] == [0, 1, 2, 0, 1, 2]
+    assert [kind for kind, _ in found] == [0x0A0D0D0A, 1, 1, 1, 1, 4] + [6] * 8
+    assert [block[8] for kind, block in found if kind == 6] == [0, 1, 2, 3] * 2
 
 
 def test_an_event_is_json_with_its_text_as_comment(tmp_path: Path) -> None:

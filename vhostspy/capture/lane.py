@@ -17,26 +17,19 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from . import pcapng
 from .long import LONG, Long
 from .record import (
-    BY,
-    BY_SHIFT,
-    CHANGED,
     CHANNELS,
     DESCRIPTOR,
-    DROPPED,
     EVENT,
     FROM_SPY,
     HEADER,
-    INCOMPLETE,
-    INJECTED,
-    LATE_FDS,
     MAGIC,
     MESSAGE,
     ORIGINAL,
     PROTOCOLS,
     RAW,
     SNAPPED,
-    UNSURE_FDS,
     VERSION,
+    flag_words,
 )
 
 if TYPE_CHECKING:
@@ -60,17 +53,6 @@ _HALF: Final = 0xFFFFFFFF
 # EPB_FLAGS of the two directions
 _INBOUND: Final = b"\1\0\0\0"
 _OUTBOUND: Final = b"\2\0\0\0"
-
-_FLAG_WORDS: Final = (
-    (CHANGED, "went on like this"),
-    (ORIGINAL, "came like this"),
-    (INJECTED, "sent by nobody"),
-    (DROPPED, "did not go on"),
-    (SNAPPED, "octets cut to the snap length"),
-    (LATE_FDS, "descriptors came late"),
-    (UNSURE_FDS, "descriptors may be of an earlier message"),
-    (INCOMPLETE, "the stream ended in it"),
-)
 
 #: size, pack_into, front, middle, rest, options, tail: what ``plain`` needs. An exact tuple: unpacked fastest.
 _Plain = tuple[int, Callable[..., None], bytes, bytes, bytes, bytes, bytes]
@@ -129,7 +111,7 @@ class Lane:
         self.protocol = protocol
         self.rows = rows
         self.previous = previous
-        self.interface = writer.interface(channel)
+        self.interface = pcapng.INTERFACES.index(channel or "main")
         #: the octets of a header that hold id, flags and size: all that messages of one template have in common
         self.key = slice(0, 0)
         if rows is not None:
@@ -377,7 +359,7 @@ class Lane:
     def _template(
         self, kind: int, label: str, role: str, length: int, kept: int, reads: int, flags: int, count: int, fds_at: int
     ) -> _Template:
-        words = _words(flags)
+        words = flag_words(flags)
         width = min(count, COMMENTED) * COMMENT_WIDTH
         if words and width:
             words += "; "
@@ -434,12 +416,3 @@ def _plain(template: _Template, length: int) -> _Plain:
 
 def _native(data: bytes, at: int, width: int) -> int:
     return int.from_bytes(data[at : at + width], sys.byteorder)
-
-
-def _words(flags: int) -> str:
-    """What is remarkable about a message, for people."""
-    words = [text for bit, text in _FLAG_WORDS if flags & bit]
-    by = flags >> BY_SHIFT
-    if words and 0 < by < len(BY):
-        words[0] += f" ({BY[by]})"
-    return ", ".join(words)

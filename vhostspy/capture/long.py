@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from . import pcapng
 from .facts import comment
-from .record import HEADER, INCOMPLETE, MAX_PACKET, ORIGINAL, SNAPPED, pack_descriptor
+from .record import HEADER, INCOMPLETE, MAX_PACKET, ORIGINAL, SNAPPED, flag_words, pack_descriptor
 
 if TYPE_CHECKING:
     from .lane import Lane
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 LONG: Final = 16 * 1024
 #: octets of a message, and its descriptor entries, in one record
 _MOST_OCTETS: Final = MAX_PACKET - pcapng.TAGS.size - HEADER.size
+#: descriptors that the comment names
+_COMMENTED: Final = 4
 _HEADS: Final = pcapng.PACKET_HEADER.size + pcapng.TAGS.size + HEADER.size
 
 
@@ -76,7 +78,7 @@ class Long:
         found = self.lane.writer.describe(fds, role)
         self.entries = b"".join(map(pack_descriptor, found))
         self.count = len(found)
-        self.comment = comment(found, 4)
+        self.comment = comment(found, _COMMENTED)
 
     def begin(self, view: memoryview) -> bool:
         """Write the first octets; False: they were all."""
@@ -182,7 +184,10 @@ class Long:
 
     def _frame(self, octets: int) -> tuple[bytes, bytes, bytes]:
         """All of a record but the message's octets: what is before them, descriptor entries, what is behind."""
-        text, count, entries = ("", 0, b"") if self.offset else (self.comment, self.count, self.entries)
+        text, count, entries = flag_words(self.flags), 0, b""
+        if not self.offset:
+            text = "; ".join(filter(None, (text, self.comment)))
+            count, entries = self.count, self.entries
         lane = self.lane
         front = lane.front(
             self.kind, self.label, count, octets, self.length, self.offset, self.flags, self.reads, self.number,

@@ -59,6 +59,8 @@ ADDRESSES: Final = (
 )
 _PORT_TYPE_TCP: Final = 2
 
+#: one interface a channel kind, all of them described before the first packet: reordercap 4.0 stops at a later one
+INTERFACES: Final = ("main", "backend", "gpu", "second")
 _DESCRIPTIONS: Final = {
     "main": "front-end's requests and their replies",
     "backend": "back-end's requests and their replies",

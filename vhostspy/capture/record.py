@@ -112,6 +112,27 @@ class Record(NamedTuple):
     fds: tuple[Descriptor, ...] = ()
 
 
+_FLAG_WORDS = (
+    (CHANGED, "went on like this"),
+    (ORIGINAL, "came like this"),
+    (INJECTED, "sent by nobody"),
+    (DROPPED, "did not go on"),
+    (SNAPPED, "octets cut to the snap length"),
+    (LATE_FDS, "descriptors came late"),
+    (UNSURE_FDS, "descriptors may be of an earlier message"),
+    (INCOMPLETE, "the stream ended in it"),
+)
+
+
+def flag_words(flags: int) -> str:
+    """What is remarkable about a message, for people; empty if nothing is."""
+    words = [text for bit, text in _FLAG_WORDS if flags & bit]
+    by = flags >> BY_SHIFT
+    if words and 0 < by < len(BY):
+        words[0] += f" ({BY[by]})"
+    return ", ".join(words)
+
+
 def pack_descriptor(one: Descriptor) -> bytes:
     """The 128 octets of a descriptor entry; of a name that is too long its end is kept."""
     known = 0

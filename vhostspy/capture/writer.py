@@ -53,7 +53,7 @@ class Writer:
     """
 
     __slots__ = (
-        "at", "bounded", "buffer", "due", "error", "fd", "interfaces", "limit", "lost_bytes", "lost_messages", "number",
+        "at", "bounded", "buffer", "due", "error", "fd", "limit", "lost_bytes", "lost_messages", "number",
         "part", "pos", "punched", "read_to", "seekable", "snaplen", "torn", "unsettled", "unsettled_fds", "view",
         "_folder", "_gap_bytes", "_gap_messages", "_gap_why",
     )  # fmt: skip
@@ -82,7 +82,6 @@ class Writer:
         self.part: Long | None = None
         self.unsettled: list[tuple[int, int, Sequence[int], str]] = []
         self.unsettled_fds = 0
-        self.interfaces: dict[str, int] = {}
         self.lost_messages = self.lost_bytes = 0
         self._gap_messages = self._gap_bytes = 0
         self._gap_why = ""
@@ -91,17 +90,11 @@ class Writer:
             self._folder: int | None = os.open("/proc/self/fdinfo", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError:
             self._folder = None
-        self._append(pcapng.section_header(f"vhostspy {__version__}"))
-        self.interface("main")
-        self._append(pcapng.name_resolution())
-
-    def interface(self, channel: str) -> int:
-        """The number of a channel kind's interface, described in the file when first asked for."""
-        name = channel or "main"
-        if name not in self.interfaces:
-            self.interfaces[name] = len(self.interfaces)
-            self._append(pcapng.interface(name))
-        return self.interfaces[name]
+        self.put((pcapng.section_header(f"vhostspy {__version__}"),), 0)
+        self.put([pcapng.interface(name) for name in pcapng.INTERFACES], 0)
+        self.put((pcapng.name_resolution(),), 0)
+        # a file without a record is a file all the same, but none that has to be written at once
+        self.due = 0
 
     def lane(
         self,
@@ -308,14 +301,6 @@ class Writer:
         self._gap_why = ""
 
     # the rest
-
-    def _append(self, data: bytes) -> None:
-        """A block that must not be lost: there is always room for it, since the buffer is larger than ``_FULL``."""
-        end = self.pos + len(data)
-        if end > _BUFFER:
-            raise ValueError("the capture's buffer has no room for a block of the file")
-        self.buffer[self.pos : end] = data
-        self.pos = end
 
     def _postpone(self, why: str, mono_ns: int) -> None:
         self._gap_why = why
