@@ -7,11 +7,12 @@ ring, with which descriptors, and how they are answered. So each request is one 
       main
         GET_FEATURES = reply
         SET_VRING_CALL ring 0 + eventfd
-        ADD_MEM_REG + memfd = ack 0 ...
+        ADD_MEM_REG + memfd = ack 0
+          and again
       main, any time: SET_VRING_CALL + eventfd
       back-end ended it
 
-``...`` stands for the same once more, or many times. A request that is repeated whenever the guest likes (a call
+``and again`` stands for the same once more, or many times. A request that is repeated whenever the guest likes (a call
 descriptor changed as interrupts are masked, an IOTLB miss) is not a step but named after them, with "any time".
 """
 
@@ -26,6 +27,17 @@ Line = Mapping[str, Any]
 #: which sets the ring up, is a step
 ANY_TIME = {"SET_VRING_CALL", "IOTLB_MSG"}
 
+#: so many steps that repeat as a whole are seen as a repetition
+LONGEST_BLOCK = 4
+
+
+#: protocol feature bit PAGEFAULT, which qemu-storage-daemon and virtiofsd offer only if the user may use userfaultfd
+PAGEFAULT = 1 << 8
+
+
+def _protocol_features(line: Line) -> str:
+    return f" {line['fields']['protocol_features'] & ~PAGEFAULT:#x}"
+
 
 def _answer(reply: Line | None) -> str:
     if reply is None:
@@ -34,8 +46,9 @@ def _answer(reply: Line | None) -> str:
         return f" = ack {reply['fields'].get('value', reply['fields'])}"
     value = ""
     if reply["message"] == "GET_PROTOCOL_FEATURES":
-        value = f" {reply['fields']['features']:#x}"
-    return f" = reply{value}{_descriptors(reply)}"
+        value = _protocol_features(reply)
+    changed = ", changed by us" if "changed" in reply else ""
+    return f" = reply{value}{_descriptors(reply)}{changed}"
 
 
 def _descriptors(line: Line) -> str:
@@ -49,22 +62,45 @@ def _ring(line: Line) -> int | None:
     return index if isinstance(index, int) and "VRING" in str(line["message"]) else None
 
 
+def _value(request: Line) -> str:
+    """What a request says, where that is the same each time and more than a size or an address."""
+    fields, names = request["fields"], request["names"]
+    match request["message"]:
+        case "SET_PROTOCOL_FEATURES":
+            return _protocol_features(request)
+        case "SET_VRING_ENABLE":
+            return f" {names['num']}"
+        case "SET_STATUS":
+            return f" {' '.join(names.get('status', ['0']))}"
+        case "SET_FEATURES" if "LOG_ALL" in names["features"]:
+            return " with LOG_ALL"
+    return ""
+
+
 def _step(request: Line, reply: Line | None) -> str:
     ring = _ring(request)
-    name = request["message"] or f"message {request['id']}"
-    value = f" {request['fields']['features']:#x}" if name == "SET_PROTOCOL_FEATURES" else ""
     where = "" if ring is None else f" ring {ring}"
-    return f"{name}{where}{value}{_descriptors(request)}{_answer(reply)}"
+    name = request["message"] or f"message {request['id']}"
+    return f"{name}{where}{_value(request)}{_descriptors(request)}{_answer(reply)}"
 
 
-def _folded(steps: Iterable[str]) -> list[str]:
-    """Equal steps in a row as one with dots behind it."""
+def _folded(steps: list[str]) -> list[str]:
+    """One or several steps that come again right behind themselves, as one time and a line that says so."""
     folded: list[str] = []
-    for step in steps:
-        if folded and folded[-1].removesuffix(" ...") == step:
-            folded[-1] = f"{step} ..."
+    at = 0
+    while at < len(steps):
+        for width in range(1, LONGEST_BLOCK + 1):
+            block = steps[at : at + width]
+            behind = at + width
+            while steps[behind : behind + width] == block:
+                behind += width
+            if behind > at + width:
+                folded += [*block, "  and again" if width == 1 else f"  and these {width} again"]
+                at = behind
+                break
         else:
-            folded.append(step)
+            folded.append(steps[at])
+            at += 1
     return folded
 
 

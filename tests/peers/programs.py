@@ -9,6 +9,7 @@ two programs get on with each other without us.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import os
@@ -21,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from itertools import zip_longest
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
@@ -214,6 +216,10 @@ class Program:
         self.process.wait(10)
 
 
+def messages(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [line for line in lines if "kind" in line]
+
+
 class Relay:
     """vhostspy between two sockets, writing a capture and JSON lines."""
 
@@ -221,6 +227,11 @@ class Relay:
         self.program = program
         self.capture = capture
         self.once = once
+
+    def open_descriptors(self) -> dict[str, str]:
+        """Number and target of each of its descriptors."""
+        folder = f"/proc/{self.program.process.pid}/fd"
+        return {number: os.readlink(f"{folder}/{number}") for number in os.listdir(folder)}
 
     def finish(self) -> list[dict[str, Any]]:
         """Let it end (with ``--once`` by itself) and give what it recorded: JSON objects in order.
@@ -234,7 +245,8 @@ class Relay:
         assert shown.returncode == 0, shown.stderr
         recorded = [json.loads(line) for line in shown.stdout.splitlines()]
         live = [json.loads(line) for line in self.program.output.splitlines() if line.startswith("{")]
-        assert [line for line in live if "kind" in line] == [line for line in recorded if "kind" in line]
+        for was, is_now in zip_longest(messages(live), messages(recorded)):
+            assert was == is_now, "the live view and the capture tell different things"
         return recorded
 
 
@@ -347,7 +359,10 @@ class Bench:
         if self.keep:
             shutil.copy(relay.capture, Path(self.keep, f"{pair}.pcapng"))
         known = expected.read_text() if expected.exists() else ""
-        assert text.splitlines() == known.splitlines()
+        if text != known:
+            lines = (known.splitlines(), text.splitlines())
+            difference = "\n".join(difflib.unified_diff(*lines, f"expected/{pair}.txt", "recorded", lineterm=""))
+            pytest.fail(f"another conversation (--update writes it):\n{difference}", pytrace=False)
 
     # the programs and what they work on
 
