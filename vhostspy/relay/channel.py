@@ -65,7 +65,7 @@ class Channel:
             self.protocol = protocol
             self.session.heard()
             for direction in self.directions:
-                direction.lane = self.session.lane(self, direction.sender)
+                direction.record_in(self.session.lane(self, direction.sender))
                 direction.adopt(self.row)
 
     def identify_message(self, data: memoryview | bytes) -> tuple[int, bool]:

@@ -17,13 +17,14 @@ from __future__ import annotations
 
 import socket
 from resource import RLIMIT_NOFILE, getrlimit
+from struct import Struct
 from time import monotonic_ns, time_ns
 from typing import TYPE_CHECKING
 
 from vhostspy.capture import record
 from vhostspy.dissectors.rows import Channel as ChannelRow
 
-from .descriptors import CONTROL_SIZE, RECEIVE_FLAGS, close_all, duplicate, is_stream_socket, received
+from .descriptors import CONTROL_SIZE, RECEIVE_FLAGS, Ancillary, close_all, duplicate, is_stream_socket, received
 from .framer import LOST, Framer, detect
 from .held import Held, Whole
 from .judge import Judge
@@ -31,7 +32,12 @@ from .outlet import PORTION, Outlet
 from .policy import Injection
 
 if TYPE_CHECKING:
+    from vhostspy.capture.lane import Lane
+
     from .channel import Channel
+    from .nowhere import NoLane
+
+_u32 = Struct("=I").unpack_from
 
 #: the longest message that is held until it is whole
 HOLD = 131_072
@@ -48,7 +54,8 @@ class Direction:
     """
 
     __slots__ = (
-        "_nested_replies", "_nested_requests", "_recv", "_timer_set", "channel", "cut", "eager", "ended", "exact",
+        "_extra", "_header", "_nested_replies", "_nested_requests", "_record_plain", "_recv", "_send", "_size_at",
+        "_timer_set", "channel", "cut", "eager", "ended", "exact",
         "framer", "held", "judge", "lane", "long_left", "loop", "lost", "outlet", "plain", "read_bytes", "sender",
         "shut", "source",
     )  # fmt: skip
@@ -59,9 +66,12 @@ class Direction:
         self.loop = session.loop
         self.sender = sender
         self.source = source
+        # for the hot path: bound once
         self._recv = source.recvmsg_into
+        self._send = target.send
+        self._header = self._size_at = self._extra = 0
         self.outlet = Outlet(session.loop, target, self._outlet_changed, session.fault)
-        self.lane = session.lane(channel, sender)
+        self.record_in(session.lane(channel, sender))
         self.framer: Framer | None = None
         self.judge: Judge | None = None
         self._nested_requests: dict[int, str] = {}
@@ -77,7 +87,7 @@ class Direction:
         self.long_left = 0
         #: framing was given up
         self.lost = False
-        #: nothing stands between a whole message and the target: framed, no policy, no exact reads, no long message
+        #: nothing stands between a whole message and the target: framed, no policy, no exact reads, nothing held
         self.plain = False
         #: the source said its last; the target was told
         self.ended = False
@@ -85,9 +95,15 @@ class Direction:
         #: we shut the source ourselves, so that its end says nothing about the peer
         self.cut = False
 
+    def record_in(self, lane: Lane | NoLane) -> None:
+        """From now on messages are recorded there."""
+        self.lane = lane
+        self._record_plain = lane.plain
+
     def adopt(self, row: ChannelRow) -> None:
         """From now on this is a channel of that kind."""
         self.framer = Framer(row)
+        self._header, self._size_at, self._extra = self.framer.header, self.framer.size_at, self.framer.extra
         for (requester, number), message in row.messages.items():
             if message.request_fds.channel and requester == self.sender:
                 self._nested_requests[number] = message.request_fds.channel
@@ -101,7 +117,15 @@ class Direction:
         self._see_whether_plain()
 
     def _see_whether_plain(self) -> None:
-        self.plain = not (self.framer is None or self.exact or self.judge or self.lost or self.long_left)
+        self.plain = not (
+            self.framer is None
+            or self.exact
+            or self.judge
+            or self.lost
+            or self.long_left
+            or self.held.data
+            or self.outlet.gone
+        )
 
     @property
     def blocked(self) -> bool:
@@ -111,17 +135,16 @@ class Direction:
     # -- reading ------------------------------------------------------------------------------------------------------
 
     def pump(self) -> None:
-        """The source has something: bytes, its end, or an error."""
+        """The source has something: bytes, its end, or an error.
+
+        The hot path: one whole message, as nearly all are, goes on and is recorded right here.
+        """
+        if not self.plain:
+            self._pump_behind_held()
+            return
         loop = self.loop
-        view = loop.view
-        old = len(self.held.data)
         try:
-            if old or self.exact:
-                view[:old] = self.held.data
-                room = view[old : old + self._wanted() if self.exact else None]
-                count, ancillary, flags, _ = self._recv([room], CONTROL_SIZE, RECEIVE_FLAGS)
-            else:
-                count, ancillary, flags, _ = self._recv(loop.views, CONTROL_SIZE, RECEIVE_FLAGS)
+            count, ancillary, flags, _ = self._recv(loop.views, CONTROL_SIZE, RECEIVE_FLAGS)
         except BlockingIOError:
             return
         except OSError as error:
@@ -131,26 +154,41 @@ class Direction:
         mono = monotonic_ns()
         self.read_bytes += count
         if (
-            self.plain
-            and not ancillary
-            and not old
-            and (framer := self.framer) is not None
-            and framer.header <= count <= PORTION
-            and framer.length(loop.buffer, 0) == count
-            and not self.outlet.gone
+            ancillary
+            or not self._header <= count <= PORTION
+            or _u32(loop.buffer, self._size_at)[0] != count - self._extra
         ):
-            # the hot path: one whole message, as nearly all are
-            data = view[:count]
-            try:
-                sent = self.outlet.send_bytes(data)
-            except OSError:
-                sent = 0
-            if sent == count:
-                self.lane.plain(data, wall, mono)
-            else:
-                delivered = self.outlet.send(data[sent:], [])
-                self.record(Whole(data, [], wall, mono), 0 if delivered else record.DROPPED)
+            self._received(count, ancillary, flags, 0, wall, mono)
             return
+        data = loop.view[:count]
+        try:
+            sent = self._send(data)
+        except OSError:
+            sent = 0
+        if sent == count:
+            self._record_plain(data, wall, mono)
+        else:
+            delivered = self.outlet.send(data[sent:], [])
+            self.record(Whole(data, [], wall, mono), 0 if delivered else record.DROPPED)
+
+    def _pump_behind_held(self) -> None:
+        """The same whenever something stands between a whole message and the target."""
+        view = self.loop.view
+        old = len(self.held.data)
+        view[:old] = self.held.data
+        room = view[old : old + self._wanted() if self.exact else None]
+        try:
+            count, ancillary, flags, _ = self._recv([room], CONTROL_SIZE, RECEIVE_FLAGS)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self.channel.broken(self, error)
+            return
+        self.read_bytes += count
+        self._received(count, ancillary, flags, old, time_ns(), monotonic_ns())
+
+    def _received(self, count: int, ancillary: Ancillary, flags: int, old: int, wall: int, mono: int) -> None:
+        """A read gave ``count`` bytes behind the ``old`` that were held."""
         fds = received(ancillary) if ancillary else []
         if flags & socket.MSG_CTRUNC:
             close_all(fds)
@@ -162,7 +200,8 @@ class Direction:
             close_all(fds)
             self.finish()
         else:
-            self._chunk(view[: old + count], old, fds, wall, mono)
+            self._chunk(self.loop.view[: old + count], old, fds, wall, mono)
+            self._see_whether_plain()
 
     def _wanted(self) -> int:
         """With exact reads: how much may be read so that nothing of the next message is."""
@@ -225,7 +264,6 @@ class Direction:
     def _give_up_framing(self, rest: memoryview, why: str) -> None:
         """``rest`` and all that follows is no message."""
         self.lost = True
-        self.plain = False
         offset = self.read_bytes - len(rest)
         self.channel.session.event(
             "unread",
@@ -306,7 +344,6 @@ class Direction:
         self.lane.begin(length, rest, held.wall, held.mono, mono - held.mono, held.reads, flags, held.fds, held.fds_at)
         held.clear()
         self.long_left = length - len(rest)
-        self.plain = False
 
     def _long_part(self, view: memoryview, fds: list[int], mono: int) -> tuple[memoryview, list[int]]:
         """Pass on the next part of a long message; gives what lies behind it, and whose descriptors are left."""
@@ -314,7 +351,6 @@ class Direction:
         self.outlet.send(part, [] if rest else fds)
         self.lane.add(part, mono)
         self.long_left -= len(part)
-        self._see_whether_plain()
         return rest, fds if rest else []
 
     def _raw(self, view: memoryview, fds: list[int], wall: int, mono: int) -> None:
@@ -346,6 +382,7 @@ class Direction:
         lost = record.DROPPED if self.outlet.gone else 0
         for message in messages:
             self.record(message, lost)
+        self.channel.session.tell_opened()
 
     def _send_pieces(self, pieces: list[memoryview | bytes]) -> None:
         if pieces:
@@ -378,6 +415,7 @@ class Direction:
 
     def _outlet_changed(self) -> None:
         """The backlog appeared or is gone, or the target is."""
+        self._see_whether_plain()
         if self.outlet.gone and not self.cut and not self.ended:
             # whoever writes to a socket that nobody reads gets an error; so must our source
             self.cut = True

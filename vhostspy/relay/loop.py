@@ -21,7 +21,8 @@ from .nowhere import Nowhere
 BUFFER = 262_144
 #: while descriptors wait for their facts: so long may the peers stay quiet before they are taken
 SETTLE_MS = 1
-NEVER = 1 << 62
+#: while records wait to be written: so long may the peers stay quiet before they are
+IDLE_MS = 50
 #: the longest sleep, since poll takes an int of milliseconds
 _LONGEST_MS = 3_600_000
 
@@ -75,22 +76,17 @@ class Loop:
         """Until ``running`` is false, or another writer was put in this one's place."""
         poll, readers, events, timers = self._poll.poll, self._readers, self._events, self._timers
         only_in = select.POLLIN
-        due = 0
         while self.running and writer is self.writer:
-            now = monotonic_ns()
-            if now >= due or (timers and timers[0][0] < due):
-                due = self._run_timers(now)
-                if not self.running:
-                    return
-            wait = min((due - now) // 1_000_000 + 1, _LONGEST_MS)
-            if writer.unsettled and wait > SETTLE_MS:
+            # nothing here is worked out while there is nothing to wait for but bytes: it would be for every message
+            wait = IDLE_MS if writer.pos else None
+            if timers:
+                wait = self._until_timer(wait)
+            if writer.unsettled:
                 wait = SETTLE_MS
-            elif writer.pos and wait > 50:
-                wait = 50
-                due = min(due, now + 50_000_000)
             ready = poll(wait)
-            if not ready and writer.unsettled:
+            if not ready:
                 writer.settle()
+                writer.tick(monotonic_ns())
             for fd, happened in ready:
                 if happened == only_in:
                     reader = readers.get(fd)
@@ -100,12 +96,15 @@ class Loop:
                     event = events.get(fd)
                     if event is not None:
                         event(fd, happened)
+            if timers and timers[0][0] <= (now := monotonic_ns()):
+                self._run_timers(now)
 
-    def _run_timers(self, now: int) -> int:
-        """Call what is due; gives when to come again."""
-        timers = self._timers
-        while timers and timers[0][0] <= now:
-            heappop(timers)[2](now)
-        due = timers[0][0] if timers else NEVER
-        flush = self.writer.tick(monotonic_ns())
-        return due if flush is None else min(due, flush)
+    def _until_timer(self, wait: int | None) -> int:
+        """Milliseconds until the next timer, but not more than ``wait``."""
+        due = max(0, (self._timers[0][0] - monotonic_ns()) // 1_000_000 + 1)
+        return min(due, _LONGEST_MS if wait is None else wait)
+
+    def _run_timers(self, now: int) -> None:
+        """Call what is due."""
+        while self._timers and self._timers[0][0] <= now:
+            heappop(self._timers)[2](now)

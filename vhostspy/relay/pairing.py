@@ -115,7 +115,7 @@ class Relay:
         for session in self.sessions:
             for channel in session.channels:
                 for direction in channel.directions:
-                    direction.lane = session.lane(channel, direction.sender)
+                    direction.record_in(session.lane(channel, direction.sender))
 
     def failed(self, text: str) -> None:
         """Our own trouble, not the peers': said at once, and told by the exit status."""

@@ -40,6 +40,8 @@ class Session:
         self.policy: Policy | None = None
         self.channels: list[Channel] = []
         self.ended = False
+        #: channels that the capture was not told of yet: (channel, who passed the socket, in which message)
+        self._opened: list[tuple[Channel, int, int]] = []
         #: nothing was sent yet: a probe that only looks whether somebody listens
         self.silent = True
         if relay.settings.new_policy is not None:
@@ -94,8 +96,15 @@ class Session:
         channel_no = 1 + sum(1 for channel in self.channels if channel.kind == kind)
         channel = Channel(self, kind, channel_no, row, NESTED_PROTOCOL[kind], sockets)
         self.channels.append(channel)
-        self.event("channel", channel, sender, after=number, text=f"{kind} channel {channel_no} is relayed")
+        self._opened.append((channel, sender, number))
         return theirs.detach()
+
+    def tell_opened(self) -> None:
+        """Once the messages that opened channels are in the capture, these are too."""
+        while self._opened:
+            channel, sender, number = self._opened.pop(0)
+            text = f"{channel.kind} channel {channel.number} is relayed"
+            self.event("channel", channel, sender, after=number, text=text)
 
     def end_of_file(self, channel: Channel, sender: int) -> None:
         direction = channel.directions[sender]
