@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from vhostspy import __version__
 from vhostspy.capture.record import BY, BY_SHIFT, CHANGED, FROM_SPY, ORIGINAL
 
-from .support import ROWS, VFIO_ROWS, message, writing
+from .support import ROWS, VFIO_ROWS, message, records, writing
 
 WALL = 0x17_9A_BC_DE_12_34_56_78
 MONO = 0x00_00_11_22_33_44_55_66
@@ -168,6 +169,25 @@ def test_an_event_is_json_with_its_text_as_comment(tmp_path: Path) -> None:
         + hexed("0200 0400 00000000  00000000")
         + len(packet).to_bytes(4, "little")
     )
+
+
+def test_an_event_that_is_too_long_is_cut(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    with writing(path) as writer:
+        writer.event({"event": "note", "text": "é" * 9000, "more": list(range(5000))}, WALL, MONO)
+        with pytest.raises(TypeError, match="a member of type set"):
+            writer.event({"event": "note", "more": set()}, WALL, MONO)
+    (record,) = records(path)
+    assert json.loads(record.data) == {"event": "note", "text": "é" * 2000, "cut": True}
+
+
+def test_any_text_is_json(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    text = "".join(map(chr, range(0x180))) + "\ud800 \udcff \U0001f600 \u2028"
+    with writing(path) as writer:
+        writer.event({"event": "note", "text": text}, WALL, MONO)
+    (record,) = records(path)
+    assert json.loads(record.data) == {"event": "note", "text": text}
 
 
 def test_descriptors_have_entries_and_a_comment(tmp_path: Path) -> None:

@@ -218,9 +218,7 @@ class Lane:
         self._pack(template, view[:kept].tobytes(), length, wall_ns, mono_ns, span_ns, flags, fds)
 
     def event(self, label: str, text: str, data: bytes, wall_ns: int, mono_ns: int) -> None:
-        """Record an event: JSON text in ``data``; ``text`` is for people."""
-        if len(data) > LONG:
-            raise ValueError(f"an event of {len(data)} octets; the most is {LONG}")
+        """Record an event: JSON text in ``data``, at most LONG octets; ``text`` is for people."""
         text = text.encode(errors="replace")[:_MOST_TEXT].decode(errors="ignore")
         size = len(text.encode())
         front = self.front(EVENT, label, 0, len(data), len(data), 0, 0, 1, 0, wall_ns, mono_ns, 0, 0, size)

@@ -28,6 +28,7 @@ from vhostspy import __version__
 from . import pcapng
 from .facts import comment, describe
 from .lane import COMMENT_WIDTH, COMMENTED, Lane
+from .long import LONG
 from .record import DESCRIPTOR, FROM_SPY, HEADER, MESSAGE, ORIGINAL, RAW, Descriptor, pack_descriptor
 
 if TYPE_CHECKING:
@@ -130,8 +131,12 @@ class Writer:
     ) -> None:
         """Record something that is no message: ``event`` is a JSON object with the members "event" and "text"."""
         lane = self.lane(channel, sender, session, channel_no, protocol, previous=previous)
-        text = str(event.get("text", ""))
-        lane.event(str(event.get("event", "event")), text, _json(event).encode(), wall_ns, mono_ns)
+        name, text = str(event.get("event", "event")), str(event.get("text", ""))
+        data = _json(event).encode()
+        if len(data) > LONG:
+            # never a reason to stop the traffic
+            data = _json({"event": name, "text": text[:2000], "cut": True}).encode()
+        lane.event(name, text, data, wall_ns, mono_ns)
 
     def settle(self) -> None:
         """Take the facts of the descriptors handed over, and close them. To be called when nothing else is ready."""
