@@ -109,6 +109,8 @@ def say(text: str) -> None:
 
 def run(options: Namespace) -> int:
     _check(options)
+    if fill_standard_descriptors():
+        options.quiet = True
     more_descriptors()
     new_policy = _policy(options)
     target = Target(options)
@@ -151,11 +153,11 @@ def _run(options: Namespace, target: Target, sides: Any, new_policy: Any) -> int
         control.close()
         relay.event("end", text="the capture is complete")
         relay.writer.close()
-        viewed = viewers.wait()
-    return _status(relay, viewed)
+        viewers.wait()
+    return _status(relay)
 
 
-def _status(relay: Relay, viewed: int) -> int:
+def _status(relay: Relay) -> int:
     writer = relay.writer
     if writer.error is not None:
         say(
@@ -163,9 +165,7 @@ def _status(relay: Relay, viewed: int) -> int:
             f"({writer.lost_bytes} bytes) are not in it; the traffic was not affected"
         )
         return 3
-    if relay.failure is not None:
-        return 3
-    return viewed
+    return 0 if relay.failure is None else 3
 
 
 def _version() -> str:
@@ -353,7 +353,7 @@ class Viewers:
         self._bounded = target.bounded
         if target.copy_to >= 0:
             self._start(target, ["--copy"], stdout=target.copy_to)
-        if not (options.quiet or target.copy_to == 1 or closed(1)):
+        if not (options.quiet or target.copy_to == 1):
             self._start(target, view_words(options), stdout=1)
         os.close(self._alive_end)
         if target.copy_to > 2:
@@ -373,7 +373,8 @@ class Viewers:
             os.set_inheritable(fd, True)
         try:
             actions = [] if stdout == 1 else [(os.POSIX_SPAWN_DUP2, stdout, 1)]
-            argv = [sys.executable, "-m", "vhostspy", "_view", *words]
+            # Not -m: it would look for modules in the folder that the user happens to be in.
+            argv = [sys.executable, "-P", "-c", _START, _package_folder(), "_view", *words]
             self.pids.append(os.posix_spawn(sys.executable, argv, os.environ, file_actions=actions))
         finally:
             for fd in passed:
@@ -405,14 +406,13 @@ class Viewers:
         elif self._bounded:
             self._relay.detach()  # nobody is left to read it
 
-    def wait(self) -> int:
-        """Let them print what is left; the worst of their statuses."""
+    def wait(self) -> None:
+        """Let them print what is left. One that failed is told of, and is nobody else's trouble."""
         from select import select
         from time import monotonic
 
         if self._alive >= 0:
             os.close(self._alive)
-        worst = 0
         end = monotonic() + VIEWERS_S
         for pid in self.pids:
             handle = os.pidfd_open(pid)
@@ -423,9 +423,18 @@ class Viewers:
                 status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
             finally:
                 os.close(handle)
-            if status == 1:
-                worst = 1
-        return worst
+            if status:
+                say(f"the view ended with status {status}; the traffic and the capture are as they should be")
+
+
+_START = "import sys; sys.path.append(sys.argv.pop(1)); from vhostspy.cli import main; sys.exit(main())"
+
+
+def _package_folder() -> str:
+    """Where this very package lies: a checkout, or an environment's site-packages."""
+    import vhostspy
+
+    return os.path.dirname(os.path.dirname(os.path.abspath(vhostspy.__file__)))
 
 
 def view_words(options: Namespace) -> list[str]:
@@ -437,9 +446,16 @@ def view_words(options: Namespace) -> list[str]:
     return words
 
 
-def closed(fd: int) -> bool:
-    try:
-        os.fstat(fd)
-    except OSError:
-        return True
-    return False
+def fill_standard_descriptors() -> bool:
+    """Make sure that 0, 1 and 2 are open, so that no capture or socket gets a number that others write to.
+
+    Tells whether standard output was closed: then nobody wants lines.
+    """
+    was_closed = False
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            was_closed = was_closed or fd == 1
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
+    return was_closed
