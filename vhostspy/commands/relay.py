@@ -111,6 +111,7 @@ def run(options: Namespace) -> int:
     _check(options)
     if fill_standard_descriptors():
         options.quiet = True
+        options.no_capture = options.write is None  # nobody would ever read it
     more_descriptors()
     new_policy = _policy(options)
     target = Target(options)
