@@ -104,19 +104,17 @@ def _eventfd(fd: int, role: str, info: bytes) -> Descriptor:
     global _anonymous_device
     if not _anonymous_device:
         _anonymous_device = os.fstat(fd).st_dev
-    access, inode, number = "rw", 0, None
-    for line in info.split(b"\n"):
-        name, _, value = line.partition(b":")
-        try:
-            if name == b"flags":
-                access = _ACCESS.get(int(value, 8) & os.O_ACCMODE, "")
-            elif name == b"ino":
-                inode = int(value)
-            elif name == b"eventfd-id":
-                number = int(value)
-        except ValueError:
-            continue
-    return Descriptor(role, "eventfd", access, _anonymous_device, inode, None, None, number, _EVENTFD_NAME)
+    # an eventfd cannot be opened again: it is always for reading and writing
+    inode, number = _number(info, b"\nino:") or 0, _number(info, b"\neventfd-id:")
+    return Descriptor(role, "eventfd", "rw", _anonymous_device, inode, None, None, number, _EVENTFD_NAME)
+
+
+def _number(info: bytes, name: bytes) -> int | None:
+    """What stands behind this name, up to the end of the line."""
+    try:
+        return int(info.partition(name)[2].partition(b"\n")[0])
+    except ValueError:
+        return None
 
 
 def _info(fd: int, folder: int | None) -> bytes:
