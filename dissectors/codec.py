@@ -6,7 +6,7 @@ members that are there. So ``encode`` gives back the octets of everything that `
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from .context import NOTHING_KNOWN, Context, doubt
@@ -58,11 +58,13 @@ def decode(
     does, the likeliest, with octets left over or missing.
     """
     choice = _choices.get((id(message), reply, byte_order)) or _choice(message, reply, byte_order)
-    sole = choice.sole
-    if sole is None or sole.size != len(payload):
+    certain = choice.certain.get(len(payload))
+    if certain is None:
         return choice.decode(payload, context)
-    fields = sole.unpack(payload, 0)
-    return Decoded(sole.layout, fields, sole.name(fields, context) if sole.has_names else {}, b"")
+    fields = certain.unpack(payload, 0)
+    names = certain.name(fields, context) if certain.has_names else {}
+    # what Decoded(...) does, without its detour: every view of a long capture comes by here
+    return tuple.__new__(Decoded, (certain.layout, fields, names, b"", 0))
 
 
 def encode(
@@ -138,19 +140,18 @@ class _Choice:
         layouts = message.request if not reply else (ACK,) if message.reply is None else message.reply
         self.message = message
         self.plans = tuple(plan(layout, byte_order) for layout in layouts or (EMPTY,))
-        #: the only one, if nothing but its size can speak against it
-        self.sole = self.plans[0] if len(self.plans) == 1 and self.plans[0].layout.when is None else None
-        self._ranked: dict[tuple[int | None, int | None, bool], tuple[Plan, ...]] = {}
+        #: size of a payload -> the plan that it leaves, whatever was agreed on
+        self.certain = dict(_certain(self.plans))
+        self._ranked: dict[Context, tuple[Plan, ...]] = {}
 
     def ranked(self, context: Context) -> tuple[Plan, ...]:
         """The plans, likeliest first: by what was agreed on, then in the order of the row."""
-        key = (context.virtio_features, context.protocol_features, context.postcopy)
-        ranked = self._ranked.get(key)
+        ranked = self._ranked.get(context)
         if ranked is None:
             if len(self._ranked) >= MEMORY:
                 self._ranked.clear()
             ranked = tuple(sorted(self.plans, key=lambda one: doubt(one.layout, context)))
-            self._ranked[key] = ranked
+            self._ranked[context] = ranked
         return ranked
 
     def decode(self, payload: bytes, context: Context) -> Decoded:
@@ -180,6 +181,13 @@ class _Choice:
             except ValueError as wrong:
                 trouble = trouble or wrong
         raise ValueError(f"{self.message.name}: {trouble}")
+
+
+def _certain(plans: tuple[Plan, ...]) -> Iterator[tuple[int, Plan]]:
+    for one in plans:
+        others = [other for other in plans if other is not one and other.size in (one.size, None)]
+        if one.size is not None and one.layout.when is None and not others:
+            yield one.size, one
 
 
 _choices: dict[tuple[int, bool, ByteOrder], _Choice] = {}

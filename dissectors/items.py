@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from struct import Struct
 from typing import Any, Literal, NamedTuple
 
-from .rows import Bytes, Field, IntType, Padding, Word
+from .rows import Bytes, Field, IntType, Padding, Part, Word
 
 ByteOrder = Literal["<", ">"]
 
@@ -15,8 +15,8 @@ CODES: Mapping[IntType, str] = {"u8": "B", "u16": "H", "u32": "I", "u64": "Q", "
 #: Values that are remembered for each member; a peer that counts through all of them costs time, not memory.
 MEMORY = 1024
 
-# Any: what a struct's code makes of octets, bytes or an integer
-Expand = Callable[[Any], Mapping[str, object]]
+#: value (Any: what a struct's code makes of octets, bytes or an integer) -> its members; it fills itself
+Expand = Mapping[Any, Mapping[str, object]]
 Collect = Callable[[Mapping[str, object]], object]
 
 
@@ -70,35 +70,17 @@ def _octets_of(name: str, size: int) -> Collect:
 
 def _padding(member: Padding) -> Item:
     name, zeros = member.name, bytes(member.size)
-    nothing: Mapping[str, object] = {}
-
-    def expand(value: bytes) -> Mapping[str, object]:
-        return nothing if value == zeros else {name: value}
 
     def collect(fields: Mapping[str, object]) -> object:
         return _exactly(octets(fields.get(name, zeros), name), member.size, name)
 
-    return Item(name, f"{member.size}s", (name,), expand, collect, padding=True)
+    return Item(name, f"{member.size}s", (name,), _Hidden(name, zeros), collect, padding=True)
 
 
 def _word(word: Word) -> Item:
     masks = [(part.name, part.low, (1 << part.width) - 1, part.flag) for part in word.parts]
     unexplained = ~sum(mask << low for _, low, mask, _ in masks)
     width = 8 * Struct("<" + CODES[word.type]).size
-    memory: dict[int, Mapping[str, object]] = {}
-
-    def expand(value: int) -> Mapping[str, object]:
-        found = memory.get(value)
-        if found is None:
-            if len(memory) >= MEMORY:
-                memory.clear()
-            members: dict[str, object] = {
-                name: bool(value >> low & mask) if flag else value >> low & mask for name, low, mask, flag in masks
-            }
-            if value & unexplained:
-                members["reserved"] = value & unexplained
-            found = memory[value] = members
-        return found
 
     def collect(fields: Mapping[str, object]) -> object:
         value = _natural(fields.get("reserved", 0), "reserved")
@@ -114,7 +96,40 @@ def _word(word: Word) -> Item:
         return value
 
     names = (*(part.name for part in word.parts), "reserved")
-    return Item(names[0], CODES[word.type], names, expand, collect)
+    return Item(names[0], CODES[word.type], names, _Parts(word.parts), collect)
+
+
+class _Hidden(dict[bytes, Mapping[str, object]]):
+    """Padding: no members while it is zero."""
+
+    def __init__(self, name: str, zeros: bytes) -> None:
+        super().__init__({zeros: {}})
+        self._name = name
+
+    def __missing__(self, value: bytes) -> Mapping[str, object]:
+        return {self._name: value}
+
+
+class _Parts(dict[int, Mapping[str, object]]):
+    """The parts of a word; values that were met are remembered."""
+
+    def __init__(self, parts: tuple[Part, ...]) -> None:
+        super().__init__()
+        self._parts = parts
+
+    def __missing__(self, value: int) -> Mapping[str, object]:
+        if len(self) >= MEMORY:
+            self.clear()
+        members: dict[str, object] = {}
+        rest = value
+        for part in self._parts:
+            bits = value >> part.low & (1 << part.width) - 1
+            members[part.name] = bool(bits) if part.flag else bits
+            rest &= ~(bits << part.low)
+        if rest:
+            members["reserved"] = rest
+        self[value] = members
+        return members
 
 
 def octets(value: object, name: str) -> bytes:

@@ -73,7 +73,7 @@ def read_piece(layout: Layout, data: bytes, offset: int = 0, byte_order: ByteOrd
         if offset <= at and at + size <= offset + len(data):
             (value,) = value_of.unpack_from(data, at - offset)
             if fixed is not None and fixed.expand is not None:
-                found.update(fixed.expand(value))
+                found.update(fixed.expand[value])
             elif isinstance(member, Bytes):
                 found[member.name] = plain(value, member.show) if member.show else value
             elif fixed is not None:

@@ -6,16 +6,14 @@ of ten octets gives as many elements as ten octets hold.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from struct import Struct, error
 
 from .context import Context
 from .items import CODES, ByteOrder, Item, item, octets
 from .names import Namer, config_namer, value_namer
 from .rows import Array, Bytes, Field, Layout
-
-Fields = dict[str, object]
-Unpack = Callable[[bytes, int], Fields]
+from .unpack import Fields, Unpack, unpacker
 
 
 class _Step:
@@ -49,7 +47,7 @@ class _Run(_Step):
         self._struct = Struct(byte_order + "".join(each.code for each in items))
         self.names = tuple(name for each in items for name in each.names)
         self.least = self.most = self._struct.size
-        self.unpack = _unpacker(self._struct, items)
+        self.unpack = unpacker(self._struct, items)
 
     def read(self, fields: Fields, data: bytes, at: int, every: bool) -> tuple[int, int]:
         missing = max(at + self.least - len(data), 0)
@@ -69,7 +67,7 @@ class _Run(_Step):
             if each.expand is None or each.padding:
                 fields[each.name] = value
             else:
-                fields.update(each.expand(value))
+                fields.update(each.expand[value])
             at += one.size
         return at
 
@@ -85,37 +83,6 @@ class _Run(_Step):
         except error as wrong:
             given = ", ".join(f"{each.name} {value!r}" for each, value in zip(items, values, strict=True))
             raise ValueError(f"a value does not fit ({wrong}): {given}") from None
-
-
-def _unpacker(struct: Struct, items: tuple[Item, ...]) -> Unpack:
-    """The quickest way to these items: most messages have one or two, most of them without parts."""
-    unpack = struct.unpack_from
-    names = tuple(each.name for each in items)
-    ways = tuple((each.name, each.expand) for each in items)
-    first, second = (*names, "")[:2]
-
-    def several(data: bytes, at: int) -> Fields:
-        fields: Fields = {}
-        for (name, expand), value in zip(ways, unpack(data, at), strict=False):
-            if expand is None:
-                fields[name] = value
-            else:
-                fields.update(expand(value))
-        return fields
-
-    def simple(data: bytes, at: int) -> Fields:
-        return dict(zip(names, unpack(data, at), strict=False))
-
-    def pair(data: bytes, at: int) -> Fields:
-        one, other = unpack(data, at)
-        return {first: one, second: other}
-
-    def single(data: bytes, at: int) -> Fields:
-        return {first: unpack(data, at)[0]}
-
-    if any(each.expand is not None for each in items):
-        return several
-    return (single, pair)[len(items) - 1] if len(items) < 3 else simple
 
 
 class _Octets(_Step):
@@ -245,7 +212,9 @@ class Plan:
         self.size: int | None = None if any(step.most is None for step in self._steps) else self.least
         #: the members of octets that hold all of it, from an offset on
         self.unpack: Unpack = self._unpack
-        if len(self._steps) == 1 and isinstance(self._steps[0], _Run):
+        if not self._steps:
+            self.unpack = lambda data, at: {}
+        elif len(self._steps) == 1 and isinstance(self._steps[0], _Run):
             self.unpack = self._steps[0].unpack
         self._namers = tuple(_namers(layout, byte_order))
         self.has_names = bool(self._namers)
