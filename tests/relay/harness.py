@@ -17,7 +17,7 @@ from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeVar
 
@@ -147,6 +147,17 @@ def receive(sock: socket.socket) -> Got:
     return Got(data, tags, reads)
 
 
+def receive_bytes(sock: socket.socket, count: int) -> bytes:
+    """So many bytes, however they come."""
+    data = bytearray()
+    while len(data) < count:
+        piece = sock.recv(count - len(data))
+        if not piece:
+            raise EOFError(f"the stream ended after {len(data)} bytes of {count}")
+        data += piece
+    return bytes(data)
+
+
 def receive_in_two_calls(sock: socket.socket) -> Got:
     """As most real back-ends do: one call for the header, one for the payload, and a short one is an error."""
     got = receive(sock)
@@ -257,12 +268,14 @@ class Relayed:
 
     def stop(self) -> list[Record]:
         """End the relay, and read what was captured."""
-        if self.thread is not None:
-            self.thread.stop()
-        self.back_listener.close()
-        for sock in self._opened:
-            sock.close()
-        self.writer.close()
+        try:
+            if self.thread is not None:
+                self.thread.stop()
+        finally:
+            self.back_listener.close()
+            for sock in self._opened:
+                sock.close()
+            self.writer.close()
         if not self.capture.exists():
             return []
         with Reader(self.capture) as reader:
@@ -297,13 +310,9 @@ class RelayThread:
             self.failed = error
 
     def _woken(self) -> None:
-        os.read(self._reader, 64)
-        while True:
-            try:
-                call = self._calls.get_nowait()
-            except Empty:
-                return
-            call()
+        # one at a time: what is posted while the relay is frozen comes in one round with what the sockets have then
+        os.read(self._reader, 1)
+        self._calls.get_nowait()()
 
     def post(self, function: Callable[[], None]) -> None:
         """Have it called soon."""

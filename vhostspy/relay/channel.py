@@ -20,6 +20,10 @@ SEND_BUFFER = 262_144
 NOT = -1
 
 
+def _nothing() -> None:
+    """Stands for reading while nothing may be read."""
+
+
 class Channel:
     """A pair of sockets that belong together. Owns both.
 
@@ -56,6 +60,8 @@ class Channel:
         self._watched = [NOT, NOT]
         #: which ends closed their socket for good, both ways
         self._hung_up = [False, False]
+        #: one end was reset: the other is closed as soon as it has what came before
+        self._reset = False
         self.watch()
 
     def identify(self, protocol: str) -> None:
@@ -96,14 +102,15 @@ class Channel:
                 wanted = NOT if self._hung_up[end] else 0
             elif not reading.blocked:
                 wanted = loop.IN
-            if writing.outlet.backlog:
+            if writing.outlet.wants_room:
                 wanted = max(wanted, 0) | loop.OUT
             if wanted != self._watched[end]:
                 self._watched[end] = wanted
                 if wanted == NOT:
                     loop.unwatch(self.sockets[end])
                 else:
-                    loop.watch(self.sockets[end], wanted, reading.pump, self._event)
+                    # what was ready before it had to wait must not be read now, in the same round of the loop
+                    loop.watch(self.sockets[end], wanted, reading.pump if wanted & loop.IN else _nothing, self._event)
 
     def _event(self, fd: int, events: int) -> None:
         """Anything but plain readability."""
@@ -132,6 +139,9 @@ class Channel:
 
     def shut_target(self, direction: Direction) -> None:
         """Pass a direction's end on."""
+        if self._reset:
+            self.close()
+            return
         hung_up = self._hung_up[direction.sender]
         if hung_up:
             self.directions[1 - direction.sender].cut = True
@@ -143,13 +153,18 @@ class Channel:
             self.close()
 
     def broken(self, direction: Direction, error: OSError) -> None:
-        """Reading failed: a reset. The other side is read no more, and closed (it may see a reset as well then)."""
+        """Reading failed: a reset. The other side is read no more, and closed (it may see a reset as well then).
+
+        What came before the reset is delivered first, as it would be without us.
+        """
         other = self.directions[1 - direction.sender]
+        self._reset = True
         direction.ended = other.ended = True
+        other.shut = True  # nobody is left to be told
+        other.outlet.discard()
         direction.let_go()
         self.session.reset(self, direction.sender, error)
-        direction.outlet.drain()
-        self.close()
+        direction.unblocked()
 
     def close(self) -> None:
         """Close both sockets; once."""

@@ -55,5 +55,8 @@ def is_stream_socket(fd: int) -> bool:
     """Whether it can carry messages of its own (and be replaced by a relayed pair)."""
     if not stat.S_ISSOCK(os.fstat(fd).st_mode):
         return False
-    with socket.socket(fileno=os.dup(fd)) as probe:
-        return probe.family == socket.AF_UNIX and probe.type == socket.SOCK_STREAM
+    looked_at = socket.socket(fileno=fd)
+    try:
+        return looked_at.family == socket.AF_UNIX and looked_at.type == socket.SOCK_STREAM
+    finally:
+        looked_at.detach()  # it stays the caller's

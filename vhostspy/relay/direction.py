@@ -29,9 +29,11 @@ from .framer import LOST, Framer, detect
 from .held import Held, Whole
 from .judge import Judge
 from .outlet import PORTION, Outlet
-from .policy import Injection
+from .policy import Injection, by_flags
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from vhostspy.capture.lane import Lane
 
     from .channel import Channel
@@ -54,10 +56,9 @@ class Direction:
     """
 
     __slots__ = (
-        "_extra", "_header", "_nested_replies", "_nested_requests", "_record_plain", "_recv", "_send", "_size_at",
-        "_timer_set", "channel", "cut", "eager", "ended", "exact",
-        "framer", "held", "judge", "lane", "long_left", "loop", "lost", "outlet", "plain", "read_bytes", "sender",
-        "shut", "source",
+        "_extra", "_header", "_nested_replies", "_nested_requests", "_postponed", "_record_plain", "_recv", "_send",
+        "_size_at", "_timer_set", "channel", "cut", "eager", "ended", "exact", "framer", "held", "injections", "judge",
+        "lane", "long_left", "loop", "lost", "outlet", "plain", "read_bytes", "sender", "shut", "source",
     )  # fmt: skip
 
     def __init__(self, channel: Channel, sender: int, source: socket.socket, target: socket.socket) -> None:
@@ -87,6 +88,10 @@ class Direction:
         self.long_left = 0
         #: framing was given up
         self.lost = False
+        #: a policy's messages that wait for the end of one that went on in part
+        self.injections: list[Whole] = []
+        #: what lies behind a message that a policy holds, and is nothing to be decided on
+        self._postponed: Callable[[], None] | None = None
         #: nothing stands between a whole message and the target: framed, no policy, no exact reads, nothing held
         self.plain = False
         #: the source said its last; the target was told
@@ -223,7 +228,9 @@ class Direction:
         if self.long_left:
             view, fds = self._long_part(view, fds, mono)
         if self.lost or self.framer is None:
-            self._raw(view, fds, wall, mono)
+            if view:
+                self.held.keep(view, old, fds, wall, mono)
+                self._pass_on_raw()
             return
         cuts, length = self.framer.walk(view, len(view))
         start = 0
@@ -245,13 +252,23 @@ class Direction:
         if not rest or self.channel.closed:
             if rest:
                 close_all(fds)
-        elif length == LOST:
-            self._give_up_framing(rest, "no message begins here: a size that cannot be")
-            self._raw(rest, fds, wall, mono)
-        elif length > HOLD:
-            self._begin_long(rest, length, 0 if cuts else old, fds, wall, mono)
-        else:
+        elif 0 <= length <= HOLD:
             self._hold(rest, 0 if cuts else old, fds, wall, mono)
+        else:
+            self.held.keep(rest, 0 if cuts else old, fds, wall, mono)
+            if self.judge is not None and self.judge.waiting:
+                # it must not overtake what a policy holds; nothing more is read until then
+                self._postponed = lambda: self._not_held(length)
+            else:
+                self._not_held(length)
+
+    def _not_held(self, length: int) -> None:
+        """What lies in ``held`` begins no message, or one of ``length`` bytes, too long: it goes on as it comes."""
+        if length == LOST:
+            self._give_up_framing(memoryview(self.held.data), "no message begins here: a size that cannot be")
+            self._pass_on_raw()
+        else:
+            self._begin_long(length)
 
     def _detect(self, view: memoryview) -> None:
         """The first bytes of a session say which protocol it is."""
@@ -295,7 +312,7 @@ class Direction:
             self.eager = self.exact
         self.held.keep(rest, old, fds, wall, mono)
         if self.eager:
-            self._flush_held(fds)
+            self._flush_held()
         elif not self._timer_set and self.judge is None:
             # a policy decides on whole messages only: those may take as long as they like
             self._timer_set = True
@@ -312,13 +329,16 @@ class Direction:
             self.loop.call_at(held.last + HOLD_NS, self._hold_expired)
         else:
             self.eager = True
-            self._flush_held(held.fds)
+            self._flush_held()
 
-    def _flush_held(self, fds: list[int]) -> None:
-        """Send what is held and did not go yet; the descriptors stay held, for the record."""
+    def _flush_held(self) -> bool:
+        """Send what is held and did not go yet; the descriptors stay held, for the record. False: nobody takes it."""
         held = self.held
-        self.outlet.send(memoryview(bytes(held.data))[held.sent :], fds, keep=True)
-        held.sent = len(held.data)
+        if held.sent == len(held.data):
+            return not self.outlet.gone
+        delivered = self.outlet.send(memoryview(held.data)[held.sent :], held.fds[held.sent_fds :], keep=True)
+        held.sent, held.sent_fds = len(held.data), len(held.fds)
+        return delivered
 
     def _complete(self, data: memoryview, fds: list[int], old: int, mono: int) -> list[Whole]:
         """The held message is whole. If a part of it went on before, the rest goes now, and nothing is left to do."""
@@ -328,22 +348,21 @@ class Direction:
             return [whole]
         delivered = self.outlet.send(data[sent:], fds, keep=True)
         self.record(whole, 0 if delivered else record.DROPPED)
+        self._pass_on_injections()
         return []
 
-    def _begin_long(self, rest: memoryview, length: int, old: int, fds: list[int], wall: int, mono: int) -> None:
-        """A message longer than may be held: it goes through as it comes; takes over ``fds``."""
-        if not old:
-            self.held.clear()
+    def _begin_long(self, length: int) -> None:
+        """What is held begins a message longer than may be held: it goes through as it comes."""
         held = self.held
-        held.keep(rest, old, fds, wall, mono)
-        if self.judge is not None and self.identify(rest)[0] in self.judge.wanted:
+        begun = memoryview(held.data)
+        if self.judge is not None and self.identify(begun)[0] in self.judge.wanted:
             self.channel.session.end(f"a message of {length} bytes is too long to be decided on (at most {HOLD})")
             return
-        delivered = self.outlet.send(rest[held.sent :], fds if held.sent else held.fds, keep=True)
-        flags = held.flags | (0 if delivered else record.DROPPED)
-        self.lane.begin(length, rest, held.wall, held.mono, mono - held.mono, held.reads, flags, held.fds, held.fds_at)
+        flags = held.flags | (0 if self._flush_held() else record.DROPPED)
+        span = held.last - held.mono
+        self.lane.begin(length, begun, held.wall, held.mono, span, held.reads, flags, held.fds, held.fds_at)
         held.clear()
-        self.long_left = length - len(rest)
+        self.long_left = length - len(begun)
 
     def _long_part(self, view: memoryview, fds: list[int], mono: int) -> tuple[memoryview, list[int]]:
         """Pass on the next part of a long message; gives what lies behind it, and whose descriptors are left."""
@@ -351,15 +370,17 @@ class Direction:
         self.outlet.send(part, [] if rest else fds)
         self.lane.add(part, mono)
         self.long_left -= len(part)
+        if not self.long_left:
+            self._pass_on_injections()
         return rest, fds if rest else []
 
-    def _raw(self, view: memoryview, fds: list[int], wall: int, mono: int) -> None:
-        """Bytes that are no message, ``view`` with what was held before; takes over ``fds``."""
-        if view:
-            sent, kept = self.held.sent, self.held.fds + fds
-            self.held.clear()
-            delivered = self.outlet.send(view[sent:], fds if sent else kept, keep=True)
-            self.lane.raw(view, wall, mono, 0, 1, 0 if delivered else record.DROPPED, kept)
+    def _pass_on_raw(self, flags: int = 0) -> None:
+        """What is held is no message, or will never be a whole one."""
+        held = self.held
+        flags |= held.flags | (0 if self._flush_held() else record.DROPPED)
+        data, span = memoryview(held.data), held.last - held.mono
+        self.lane.raw(data, held.wall, held.mono, span, held.reads, flags, held.fds, held.fds_at)
+        held.clear()
 
     # -- whole messages -----------------------------------------------------------------------------------------------
 
@@ -394,8 +415,16 @@ class Direction:
         self.lane.message(memoryview(data), wall, mono, span, reads, own_flags | flags, fds, fds_at)
 
     def inject(self, injection: Injection) -> None:
-        """Send what nobody sent; takes over its descriptors."""
-        self.pass_on([Whole(injection.data, list(injection.fds), time_ns(), monotonic_ns(), flags=record.INJECTED)])
+        """Send what nobody sent; takes over its descriptors. It never lands inside a message that is passing."""
+        flags = record.INJECTED | by_flags(injection.by)
+        self.injections.append(Whole(injection.data, list(injection.fds), time_ns(), monotonic_ns(), flags=flags))
+        if not self.held.sent and not self.long_left:
+            self._pass_on_injections()
+
+    def _pass_on_injections(self) -> None:
+        if self.injections:
+            injections, self.injections = self.injections, []
+            self.pass_on(injections)
 
     def _with_nested(self, message: Whole) -> list[int]:
         """The descriptors to send: with one end of a pair of ours in the place of a socket that becomes a channel.
@@ -409,7 +438,12 @@ class Direction:
         if kind is None or not is_stream_socket(message.fds[0]):
             return message.fds
         theirs = self.channel.session.open_nested(kind, message.fds[0], self.sender, self.loop.writer.number + 1)
-        return message.fds if theirs is None else [theirs, *duplicate(message.fds[1:])]
+        if theirs is None:
+            return message.fds
+        others = duplicate(message.fds[1:])
+        if len(others) < len(message.fds) - 1:
+            self.channel.session.fault(f"the process has no room for the descriptors beside the {kind} channel's")
+        return [theirs, *others]
 
     # -- the end ------------------------------------------------------------------------------------------------------
 
@@ -427,6 +461,10 @@ class Direction:
 
     def unblocked(self) -> None:
         """Something that stood in the way may be gone."""
+        if self._postponed is not None and not self.channel.closed and not (self.judge and self.judge.waiting):
+            postponed, self._postponed = self._postponed, None
+            postponed()
+            self._see_whether_plain()
         if self.ended and not self.blocked:
             self.pass_on_end()
         self.channel.watch()
@@ -445,15 +483,8 @@ class Direction:
         if self.long_left:
             self.lane.finish()
             self.long_left = 0
-        held = self.held
-        if held.data:
-            data = memoryview(bytes(held.data))
-            delivered = True
-            if held.sent < len(data):
-                delivered = self.outlet.send(data[held.sent :], [] if held.sent else held.fds, keep=True)
-            flags = held.flags | record.INCOMPLETE | (0 if delivered else record.DROPPED)
-            self.lane.raw(data, held.wall, held.mono, held.last - held.mono, held.reads, flags, held.fds, held.fds_at)
-            held.clear()
+        if self.held.data:
+            self._pass_on_raw(record.INCOMPLETE)
 
     def pass_on_end(self) -> None:
         """Tell the target, once; a source that is closed for good, and not only done with writing, takes no answers."""
@@ -463,7 +494,12 @@ class Direction:
 
     def discard(self) -> None:
         """The channel is closed: nothing that is still ours may stay open."""
+        self.outlet.gone = True  # what waited is lost, so nothing may follow it
         self.outlet.discard()
         if self.judge is not None:
             self.judge.discard()
+        self._postponed = None
+        for injection in self.injections:
+            close_all(injection.fds)
+        self.injections = []
         self.let_go()

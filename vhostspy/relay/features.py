@@ -38,7 +38,8 @@ class OfferedFeatures:
         goes = came & ~clear | add
         if goes == came:
             return Verdict()
-        return Verdict(data=message.data[:_HEADER] + goes.to_bytes(8, sys.byteorder))
+        by = "mask" if came & ~goes else "offer"
+        return Verdict(data=message.data[:_HEADER] + goes.to_bytes(8, sys.byteorder), by=by)
 
 
 def policy_maker(mask: int, offer: int, mask_protocol: int, offer_protocol: int) -> PolicyMaker | None:

@@ -27,10 +27,10 @@ class Whole(NamedTuple):
 class Held:
     """Bytes and descriptors that wait for the rest of their message; owns the descriptors.
 
-    ``sent`` of the bytes went on already, and with them the descriptors that had come by then.
+    ``sent`` of the bytes went on already, and with them ``sent_fds`` of the descriptors: those that had come by then.
     """
 
-    __slots__ = ("data", "fds", "fds_at", "flags", "last", "mono", "reads", "sent", "wall")
+    __slots__ = ("data", "fds", "fds_at", "flags", "last", "mono", "reads", "sent", "sent_fds", "wall")
 
     def __init__(self) -> None:
         self.data = bytearray()
@@ -41,7 +41,7 @@ class Held:
         """Nothing is held; who took the data took the descriptors."""
         self.data = bytearray()
         self.fds = []
-        self.sent = 0
+        self.sent = self.sent_fds = 0
         self.reads = 0
         self.flags = 0
         self.fds_at = 0

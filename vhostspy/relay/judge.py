@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from vhostspy.capture import record
 
-from .descriptors import duplicate
+from .descriptors import close_all, duplicate
 from .held import Whole
-from .policy import DROP, END, HOLD, PASSED, Injection, Intercepted, Policy, Verdict
+from .policy import DROP, END, HOLD, PASSED, Injection, Intercepted, Policy, Verdict, by_flags
 
 if TYPE_CHECKING:
     from .direction import Direction
@@ -45,7 +45,7 @@ class Judge:
     def discard(self) -> None:
         """The channel is closed: what waits came, and did not go on."""
         while self.waiting:
-            self.direction.record(self.waiting.popleft(), record.ORIGINAL | record.DROPPED)
+            self.direction.record(self.waiting.popleft(), record.DROPPED)
 
     def _decide(self) -> None:
         while self.waiting:
@@ -54,18 +54,21 @@ class Judge:
             verdict = PASSED
             if number in self.wanted:
                 channel = self.direction.channel
-                verdict = self.policy.decide(
-                    Intercepted(
-                        channel.protocol,
-                        channel.kind,
-                        channel.number,
-                        self.direction.sender,
-                        number,
-                        is_reply,
-                        bytes(message.data),
-                        tuple(message.fds),
-                    )
+                intercepted = Intercepted(
+                    channel.protocol,
+                    channel.kind,
+                    channel.number,
+                    self.direction.sender,
+                    number,
+                    is_reply,
+                    bytes(message.data),
+                    tuple(message.fds),
                 )
+                try:
+                    verdict = self.policy.decide(intercepted)
+                except Exception as error:  # somebody else's code: it ends its session, and not the relay
+                    channel.session.policy_failed(error)
+                    return
             if verdict.action == HOLD:
                 break
             if not self._carry_out(verdict):
@@ -81,17 +84,23 @@ class Judge:
         for injection in verdict.inject:
             if injection not in behind:
                 session.inject(injection)
+        by = by_flags(verdict.by)
         if verdict.action == END:
-            direction.record(message, record.ORIGINAL | record.DROPPED)
+            direction.record(message, record.DROPPED | by)
             session.end(verdict.reason)
             return False
         if verdict.action == DROP:
-            direction.record(message, record.ORIGINAL | record.DROPPED)
+            direction.record(message, record.DROPPED | by)
         elif verdict.data is not None or verdict.fds is not None:
             fds = duplicate(message.fds) if verdict.fds is None else list(verdict.fds)
+            if verdict.fds is None and len(fds) < len(message.fds):
+                close_all(fds)
+                direction.record(message, record.DROPPED | by)
+                session.fault("the process has no room for the descriptors of a message that is changed")
+                return False
             data = message.data if verdict.data is None else verdict.data
-            direction.record(message, record.ORIGINAL)
-            direction.pass_on([message._replace(data=data, fds=fds, flags=message.flags | record.CHANGED)])
+            direction.record(message, record.ORIGINAL | by)
+            direction.pass_on([message._replace(data=data, fds=fds, flags=message.flags | record.CHANGED | by)])
         else:
             direction.pass_on([message])
         for injection in behind:

@@ -29,7 +29,7 @@ class Outlet:
     when something failed that leaves no exact way on.
     """
 
-    __slots__ = ("backlog", "changed", "fault", "gone", "loop", "send_bytes", "target")
+    __slots__ = ("backlog", "changed", "fault", "gone", "loop", "send_bytes", "stalled", "target")
 
     def __init__(
         self, loop: Loop, target: socket.socket, changed: Callable[[], None], fault: Callable[[str], None]
@@ -42,6 +42,8 @@ class Outlet:
         self.fault = fault
         self.backlog: deque[tuple[bytes, list[int]]] = deque()
         self.gone = False
+        #: too many descriptors are on their way: a timer tries again, since no event tells when there are fewer
+        self.stalled = False
 
     def send(self, data: memoryview, fds: list[int], *, keep: bool = False) -> bool:
         """Send, or remember what there is no room for; false if nobody is there to take it.
@@ -87,6 +89,12 @@ class Outlet:
             self.backlog.popleft()
         self.changed()
 
+    def _retry(self, now: int) -> None:
+        self.stalled = False
+        if self.backlog:
+            self.drain()
+            self.changed()
+
     def _try(self, data: memoryview, fds: list[int]) -> int:
         """Bytes sent: 0 if there is no room now, all of them if the target is gone and they are nobody's any more."""
         try:
@@ -95,13 +103,19 @@ class Outlet:
             return 0
         except OSError as error:
             if error.errno == errno.ETOOMANYREFS:
-                # no event tells when fewer are on their way
-                self.loop.call_at(monotonic_ns() + RETRY_NS, lambda now: self.drain())
+                if not self.stalled:
+                    self.stalled = True
+                    self.loop.call_at(monotonic_ns() + RETRY_NS, self._retry)
                 return 0
             if error.errno not in _GONE:
                 self.fault(f"sending failed: {error.strerror}")
             self.lose_target()
             return len(data)
+
+    @property
+    def wants_room(self) -> bool:
+        """Whether the target must be watched for room."""
+        return bool(self.backlog) and not self.stalled
 
     def lose_target(self) -> None:
         """Nobody reads there any more."""

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Container
 from typing import NamedTuple, Protocol
 
+from vhostspy.capture.record import BY, BY_SHIFT
+
 PASS, DROP, HOLD, END = "pass", "drop", "hold", "end"
 
 
@@ -43,6 +45,8 @@ class Injection(NamedTuple):
     data: bytes
     fds: tuple[int, ...] = ()
     after: bool = True
+    #: what of vhostspy made it: one of ``record.BY``
+    by: str = ""
 
 
 class Verdict(NamedTuple):
@@ -57,9 +61,16 @@ class Verdict(NamedTuple):
     fds: tuple[int, ...] | None = None
     inject: tuple[Injection, ...] = ()
     reason: str = ""
+    #: what of vhostspy changed or dropped it: one of ``record.BY``
+    by: str = ""
 
 
 PASSED = Verdict()
+
+
+def by_flags(by: str) -> int:
+    """The bits of a record's flags that name what acted on it."""
+    return BY.index(by) << BY_SHIFT if by in BY else 0
 
 
 class Hands(Protocol):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from vhostspy.capture import record
 
 from .channel import Channel
+from .descriptors import close_all
 from .policy import PASSED, Injection, Policy, Verdict
 
 if TYPE_CHECKING:
@@ -168,6 +169,8 @@ class Session:
         found = self._channel(injection.channel_no, lambda open_one: open_one.kind == injection.channel)
         if found is not None:
             found.directions[1 - injection.to].inject(injection)
+        else:
+            close_all(list(injection.fds))
 
     def end(self, reason: str) -> None:
         """A policy's decision: nothing more goes on."""
@@ -177,4 +180,15 @@ class Session:
             self.finish()
 
     def call_at(self, due_ns: int, call: Callable[[int], None]) -> None:
-        self.loop.call_at(due_ns, lambda now: None if self.ended else call(now))
+        def due(now: int) -> None:
+            if not self.ended:
+                try:
+                    call(now)
+                except Exception as error:
+                    self.policy_failed(error)
+
+        self.loop.call_at(due_ns, due)
+
+    def policy_failed(self, error: Exception) -> None:
+        """A mistake in a policy ends its session: what it would have decided nobody knows."""
+        self.fault(f"the policy failed ({type(error).__name__}: {error}); its session ends here")
