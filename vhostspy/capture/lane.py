@@ -50,6 +50,9 @@ _HEADS: Final = _PACKET.size + pcapng.TAGS.size + HEADER.size
 #: of the message number, from a record's first octet: four octets of 8 follow each other
 _NUMBER_AT: Final = _PACKET.size + pcapng.TAGS.size + 32
 _HALF: Final = 0xFFFFFFFF
+#: option with the message's number; end of options and the block's length
+_NUMBER: Final = Struct("<HHQ")
+_END: Final = Struct("<II")
 # EPB_FLAGS of the two directions
 _INBOUND: Final = b"\1\0\0\0"
 _OUTBOUND: Final = b"\2\0\0\0"
@@ -88,7 +91,7 @@ class Lane:
 
     __slots__ = (
         "channel", "channel_no", "interface", "key", "long", "low", "previous", "protocol", "rows", "sender", "session",
-        "templates", "variants", "writer", "_byte_order", "_protocol_no",
+        "templates", "variants", "writer", "_byte_order", "_direction", "_protocol_no", "_tags",
     )  # fmt: skip
 
     def __init__(
@@ -124,6 +127,9 @@ class Lane:
         self.long: Long | None = None
         self._byte_order = int(byte_order in ("big", ">"))
         self._protocol_no = PROTOCOLS.index(protocol)
+        direction = bytes(4) if sender == FROM_SPY else _INBOUND if sender else _OUTBOUND
+        self._direction = pcapng.option(pcapng.EPB_FLAGS, direction)
+        self._tags: dict[str, bytes] = {}
 
     def plain(self, view: memoryview, wall_ns: int, mono_ns: int) -> None:
         """Record a whole message that came in one read, without descriptors, and went on as it came.
@@ -292,9 +298,15 @@ class Lane:
         original = min(inside + length, 0xFFFFFFFF) if flags & SNAPPED else captured
         options = 8 + 4 + (4 + comment_size + (-comment_size % 4) if comment_size else 0) + (12 if number else 0)
         total = _PACKET.size + captured + (-octets % 4) + options + 4
+        tags = self._tags.get(label)
+        if tags is None:
+            if len(self._tags) >= _MOST_TEMPLATES:
+                self._tags.clear()
+            tags = pcapng.tags(self.protocol, label, self.sender, self.session, self.channel_no)
+            self._tags[label] = tags
         return b"".join((
             _PACKET.pack(pcapng.PACKET, total, self.interface, wall_ns >> 32, wall_ns & _HALF, captured, original),
-            pcapng.tags(self.protocol, label, self.sender, self.session, self.channel_no),
+            tags,
             HEADER.pack(
                 MAGIC, VERSION, kind, HEADER.size, self._protocol_no, self._byte_order, self.channel, self.sender,
                 flags, self.session, self.previous, self.channel_no, reads, number, wall_ns, mono_ns, span_ns,
@@ -304,16 +316,9 @@ class Lane:
 
     def tail(self, octets: int, number: int, text: str, total: int) -> bytes:
         """All behind the octets: padding, comment, direction, number (0: none), the block's length."""
-        parts = [bytes(-octets % 4)]
-        if text:
-            parts.append(pcapng.option(pcapng.OPT_COMMENT, text.encode()))
-        direction = bytes(4) if self.sender == FROM_SPY else _INBOUND if self.sender else _OUTBOUND
-        parts.append(pcapng.option(pcapng.EPB_FLAGS, direction))
-        if number:
-            parts.append(pcapng.option(pcapng.EPB_PACKETID, number.to_bytes(8, "little")))
-        parts.append(pcapng.END_OF_OPTIONS)
-        parts.append(total.to_bytes(4, "little"))
-        return b"".join(parts)
+        said = pcapng.option(pcapng.OPT_COMMENT, text.encode()) if text else b""
+        numbered = _NUMBER.pack(pcapng.EPB_PACKETID, 8, number) if number else b""
+        return b"".join((bytes(-octets % 4), said, self._direction, numbered, _END.pack(0, total)))
 
     # the rest
 

@@ -11,6 +11,7 @@ Into a pipe, and with a small snap length, the parts go through the buffer like 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -35,7 +36,7 @@ class Long:
 
     __slots__ = (
         "comment", "count", "entries", "fds_at", "flags", "kept", "kind", "label", "lane", "length", "lost", "mono_ns",
-        "number", "offset", "part", "reads", "span_ns", "wall_ns",
+        "number", "offset", "part", "place", "reads", "space", "span_ns", "wall_ns",
     )  # fmt: skip
 
     def __init__(
@@ -67,6 +68,8 @@ class Long:
         self.kept = min(length, lane.writer.snaplen)
         self.offset = 0
         self.part = 0
+        #: while its record is open: where in the file the next octets go, and how many may come before it ends
+        self.place = self.space = 0
         self.entries = b""
         self.count = 0
         self.comment = ""
@@ -97,7 +100,21 @@ class Long:
         """Write more octets, from one more read; False: they were the last."""
         self.reads += 1
         self.span_ns = max(mono_ns - self.mono_ns, 0)
-        return self._add(view)
+        size = len(view)
+        w = self.lane.writer
+        if w.part is not self or size >= self.space:
+            return self._add(view)
+        # nearly all of them: behind the last ones, and the record stays open
+        try:
+            if os.pwrite(w.fd, view, self.place) < size:
+                w.write_at((view,), self.place)
+        except OSError as failure:
+            self._failed(failure)
+            return True
+        self.place += size
+        self.space -= size
+        self.part += size
+        return True
 
     def finish(self) -> None:
         """No more octets will come."""
@@ -110,13 +127,15 @@ class Long:
         else:
             self._through_buffer(b"")
 
-    def close_part(self) -> None:
-        """End the record at the file's end: what is recorded next lies behind it."""
+    def close_part(self, last: bytes | memoryview = b"") -> None:
+        """End the record at the file's end, with these octets: what is recorded next lies behind it."""
         w = self.lane.writer
         w.part = None
+        before = self.part
+        self.part += len(last)
         front, entries, tail = self._frame(self.part)
         try:
-            w.write_at((tail,), w.at + _HEADS + len(entries) + self.part)
+            w.write_at((last, tail), w.at + _HEADS + len(entries) + before)
             w.write_at((front[4:], entries), w.at + 4)
             w.write_at((front[:4],), w.at)
         except OSError as failure:
@@ -128,13 +147,14 @@ class Long:
         w.recovered(self._now())
 
     def _add(self, view: memoryview) -> bool:
+        w = self.lane.writer
+        direct = w.seekable and self.kept > LONG
         left = self.kept - self.offset - self.part
-        view = view[:left]
+        if len(view) > left:
+            view = view[:left]
         while len(view) and not self.lost:
-            w = self.lane.writer
-            direct = w.seekable and self.kept > LONG
-            most = (_MOST_OCTETS if direct else LONG) - (0 if self.offset else len(self.entries))
-            piece = view[: most - self.part]
+            most = (_MOST_OCTETS if direct else LONG) - (0 if self.offset else len(self.entries)) - self.part
+            piece = view if len(view) <= most else view[:most]
             view = view[len(piece) :]
             left -= len(piece)
             if not left:
@@ -145,7 +165,7 @@ class Long:
                 self._through_buffer(piece.tobytes())
             else:
                 try:
-                    self._to_file(piece, not left or self.part + len(piece) == most)
+                    self._to_file(piece, not left or len(piece) == most)
                 except OSError as failure:
                     self._failed(failure)
         return left > 0
@@ -153,14 +173,16 @@ class Long:
     def _to_file(self, piece: memoryview, ends: bool) -> None:
         """Append octets to the file; ``ends``: with them the record is complete."""
         w = self.lane.writer
-        if w.part is not None and w.part is not self:
-            w.part.close_part()
-        if w.at + self.part + len(piece) - w.read_to > w.bounded:
-            w.part = None
-            w.cut_back()
-            w.too_slow(self._now())
-            self._give_up()
-        elif ends and not self.part:
+        if w.part is not self:
+            if w.part is not None:
+                w.part.close_part()
+            if w.at + _MOST_OCTETS - w.read_to > w.bounded:
+                w.too_slow(self._now())
+                self._give_up()
+                return
+        if ends and self.part:
+            self.close_part(piece)
+        elif ends:
             front, entries, tail = self._frame(len(piece))
             w.write_at((front, entries, piece, tail), w.at)
             w.at += len(front) + len(entries) + len(piece) + len(tail)
@@ -169,11 +191,13 @@ class Long:
         else:
             if w.part is None:
                 w.open_part(self, self._now())
-            entries_size = 0 if self.offset else len(self.entries)
-            w.write_at((piece,), w.at + _HEADS + entries_size + self.part)
+                before = 0 if self.offset else len(self.entries)
+                self.place = w.at + _HEADS + before
+                self.space = min(_MOST_OCTETS - before, self.kept - self.offset)
+            w.write_at((piece,), self.place)
+            self.place += len(piece)
+            self.space -= len(piece)
             self.part += len(piece)
-            if ends:
-                self.close_part()
 
     def _through_buffer(self, data: bytes) -> None:
         front, entries, tail = self._frame(len(data))
@@ -184,10 +208,11 @@ class Long:
 
     def _frame(self, octets: int) -> tuple[bytes, bytes, bytes]:
         """All of a record but the message's octets: what is before them, descriptor entries, what is behind."""
-        text, count, entries = flag_words(self.flags), 0, b""
+        text, count, entries = flag_words(self.flags) if self.flags else "", 0, b""
         if not self.offset:
-            text = "; ".join(filter(None, (text, self.comment)))
             count, entries = self.count, self.entries
+            if self.comment:
+                text = f"{text}; {self.comment}" if text else self.comment
         lane = self.lane
         front = lane.front(
             self.kind, self.label, count, octets, self.length, self.offset, self.flags, self.reads, self.number,
