@@ -60,7 +60,7 @@ types: $(READY)
 	else echo 'pyright does not start here: the types were checked by mypy ALONE' >&2; [ '$(CI)' != true ]; fi
 
 imports: $(READY)
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 
 soak: peers
 	$(PYTEST) tests/peers -m 'peers and not soak and not sid' --repeat 10
