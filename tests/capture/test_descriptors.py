@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import os
+import select
 import socket
 from pathlib import Path
 
 import pytest
 
+from vhostspy.capture import facts
 from vhostspy.capture.facts import comment, describe
 from vhostspy.capture.record import (
     DESCRIPTOR,
@@ -89,6 +91,25 @@ def test_files_folders_and_devices(tmp_path: Path) -> None:
     assert found[plain.name].name == str(plain)
     assert found[tmp_path.name].kind == "directory"
     assert (found["null"].kind, found["null"].access) == ("device", "w")
+
+
+@pytest.mark.parametrize(
+    ("link", "kind"),
+    [
+        ("anon_inode:[userfaultfd]", "userfaultfd"),
+        ("/dmabuf:virtio-gpu", "dma-buf"),
+        ("anon_inode:dmabuf", "dma-buf"),
+        ("anon_inode:[eventpoll]", "other"),
+        ("", "other"),
+    ],
+)
+def test_what_cannot_be_made_here_is_known_by_its_link(monkeypatch: pytest.MonkeyPatch, link: str, kind: str) -> None:
+    epoll = select.epoll()
+    monkeypatch.setattr(facts, "_link", lambda fd: link)
+    found = describe(epoll.fileno(), "memory")
+    epoll.close()
+    assert (found.kind, found.access, found.name) == (kind, "rw", link)
+    assert (found.size is not None) == (kind == "dma-buf")
 
 
 @pytest.mark.parametrize("fd", [-1, 987_654, 1 << 40])

@@ -285,3 +285,93 @@ def test_a_file_opened_to_append_is_written_where_it_must_be(tmp_path: Path) -> 
     lane.add(memoryview(octets)[50:], 0)
     writer.close()
     assert records(path)[0].data == octets
+
+
+@pytest.mark.parametrize("most", [1000, 4096, 50_000])
+def test_a_file_that_takes_a_little_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    """Short writes are no failures."""
+    path = tmp_path / "a"
+    pwrite = os.pwrite
+
+    def little(fd: int, data: bytes | memoryview, offset: int) -> int:
+        return pwrite(fd, memoryview(data)[:most], offset)
+
+    def little_of_many(fd: int, buffers: list[bytes | memoryview], offset: int) -> int:
+        return little(fd, b"".join(buffers), offset)
+
+    monkeypatch.setattr(os, "pwrite", little)
+    monkeypatch.setattr(os, "pwritev", little_of_many)
+    octets = message(2, payload=os.urandom(600_000))
+    small = memoryview(message(2, payload=bytes(8)))
+    with writing(path) as writer:
+        lane = writer.lane("main", 0, 1, 1, "vhost-user", ROWS)
+        for now in range(100):
+            lane.plain(small, now * MS, now * MS)
+        lane.begin(len(octets), memoryview(octets)[:70_000], 0, 0)
+        for at in range(70_000, len(octets), 70_000):
+            lane.add(memoryview(octets)[at : at + 70_000], 0)
+        assert writer.error is None
+    found = records(path)
+    assert numbers(found) == list(range(1, 102))
+    assert found[-1].data == octets
+
+
+def test_any_write_may_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The nth write is a short one, and the one after it fails: for every n the file stays whole, and nothing is lost
+    but what the gap says."""
+    octets = message(2, payload=os.urandom(300_000))
+    small = memoryview(message(2, payload=bytes(8)))
+    pwrite, pwritev = os.pwrite, os.pwritev
+    most = 0
+    for nth in range(100):
+        path = tmp_path / str(nth)
+        count = 0
+
+        def counted(fd: int, data: bytes | memoryview, offset: int, nth: int = nth) -> int:
+            nonlocal count
+            count += 1
+            if count == nth + 1:
+                raise OSError(28, "No space left on device")
+            return pwrite(fd, memoryview(data)[: len(data) // 2 if count == nth else None], offset)
+
+        def counted_many(fd: int, buffers: list[bytes | memoryview], offset: int) -> int:
+            return counted(fd, b"".join(buffers), offset)
+
+        monkeypatch.setattr(os, "pwrite", counted)
+        monkeypatch.setattr(os, "pwritev", counted_many)
+        now = 0
+        with writing(path) as writer:
+            lane = writer.lane("main", 0, 1, 1, "vhost-user", ROWS)
+            for _ in range(6):
+                for _ in range(3):
+                    now += 20 * MS
+                    lane.plain(small, now, now)
+                lane.begin(len(octets), memoryview(octets)[:100_000], now, now)
+                lane.plain(small, now, now)
+                lane.add(memoryview(octets)[100_000:250_000], now)
+                lane.add(memoryview(octets)[250_000:], now)
+            total = writer.number
+        monkeypatch.setattr(os, "pwrite", pwrite)
+        monkeypatch.setattr(os, "pwritev", pwritev)
+        found = records(path)
+        whole = [record for record in found if record.kind != EVENT and not record.flags & INCOMPLETE]
+        assert total == 30
+        assert len(whole) + writer.lost_messages == total
+        assert [gap["messages"] for gap in gaps(found)] == [writer.lost_messages][: writer.lost_messages]
+        assert all(record.data in (octets, small) for record in whole)
+        assert [record.number for record in whole] == sorted({record.number for record in whole})
+        most = max(most, count)
+        if count < nth:
+            break
+    assert 20 < most < 99
+
+
+def test_a_peer_that_never_repeats_a_size_fills_no_memory(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    with writing(path) as writer:
+        lane = writer.lane("main", 0, 1, 1, "vhost-user", ROWS)
+        for size in range(3000):
+            lane.plain(memoryview(message(2, size << 8 | 1, bytes(size))), 0, 0)
+            assert len(lane.templates) <= 1024
+            assert len(lane.variants) <= 1024
+    assert [record.length - 12 for record in records(path)] == list(range(3000))

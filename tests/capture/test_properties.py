@@ -268,3 +268,68 @@ def test_an_original_goes_before_its_changed_form() -> None:
     with Reader(fd) as reader:
         assert [(record.number, record.flags) for record in reader] == [(1, ORIGINAL), (1, CHANGED), (2, 0)]
     os.close(fd)
+
+
+class Side(NamedTuple):
+    """What happens on one lane of several: octets of a long message, or a short one."""
+
+    lane: int
+    size: int
+    short: bool
+    ends: bool
+    flush: bool
+
+
+sides = st.builds(
+    Side,
+    st.integers(0, 2),
+    st.sampled_from([1, 100, 20_000, 261_936, 300_000]),
+    st.booleans(),
+    st.booleans(),
+    st.booleans(),
+)
+
+
+@settings(max_examples=60)
+@given(st.lists(sides, max_size=30), st.booleans())
+def test_messages_side_by_side_are_numbered_as_they_lie_in_the_file(script: list[Side], pipe: bool) -> None:
+    length = 600_000
+    fd = os.memfd_create("capture", os.MFD_CLOEXEC)
+    writer = Writer(os.dup(fd))
+    writer.seekable = not pipe
+    lanes = [writer.lane(*lane) for lane in (LANES[0], LANES[1], LANES[4])]
+    left: list[int] = [0, 0, 0]
+    expected: list[tuple[int, int]] = []
+    for now, side in enumerate(script):
+        lane = lanes[side.lane]
+        if side.short:
+            lane.plain(memoryview(message(2, payload=bytes(side.size % 200))), WALL + now, now)
+            expected.append((side.lane, 12 + side.size % 200))
+        elif not left[side.lane]:
+            lane.begin(length, memoryview(bytes([now]) * side.size), WALL + now, now)
+            left[side.lane] = length - side.size
+        else:
+            lane.add(memoryview(bytes([now]) * min(side.size, left[side.lane])), now)
+            left[side.lane] -= min(side.size, left[side.lane])
+            if not left[side.lane]:
+                expected.append((side.lane, length))
+        if side.ends and left[side.lane]:
+            lane.finish()
+            expected.append((side.lane, length - left[side.lane]))
+            left[side.lane] = 0
+        if side.flush:
+            writer.flush(now)
+    for number, lane in enumerate(lanes):
+        if left[number]:
+            lane.finish()
+            expected.append((number, length - left[number]))
+    writer.close()
+    assert writer.error is None
+    os.lseek(fd, 0, os.SEEK_SET)
+    with Reader(fd) as reader:
+        found = list(reader)
+        assert reader.note == ""
+    os.close(fd)
+    assert [record.number for record in found] == list(range(1, len(expected) + 1))
+    places = {("main", 0, 1): 0, ("main", 1, 1): 1, ("main", 0, 3): 2}
+    assert [(places[one.channel, one.sender, one.session], len(one.data)) for one in found] == expected

@@ -118,11 +118,14 @@ class Long:
 
     def finish(self) -> None:
         """No more octets will come."""
+        w = self.lane.writer
+        if w.part is self and w.pos:
+            self.close_part()
         if self.lost:
             return
         self.flags |= INCOMPLETE
         self._take_number()
-        if self.lane.writer.part is self:
+        if w.part is self:
             self.close_part()
         else:
             self._through_buffer(b"")
@@ -158,6 +161,10 @@ class Long:
             view = view[len(piece) :]
             left -= len(piece)
             if not left:
+                # what waits in the buffer has lower numbers: it must lie before this
+                if direct and w.pos and not w.flush(self._now()):
+                    self._give_up()
+                    break
                 if self.kept < self.length:
                     self.flags |= SNAPPED
                 self._take_number()
