@@ -922,7 +922,7 @@ BACK_END_MESSAGES = (
     ),
     Message(
         "GPU_MAP", 1006, BACK_END, request=(GPU_MAP,), reply=(RESULT,), answer="reply",
-        request_fds=Fds("memory", 1, 1),
+        request_fds=Fds("memory", 1, 1, release=("SHMEM_UNMAP",)),
         source=CROSVM + "BackendReq::GPU_MAP",
         text="crosvm: maps memory of the graphics device into its shared memory.",
         info="region {shmid}, {length} at {shm_offset}",
