@@ -14,10 +14,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from .programs import CACHE, Bench, Place, missing
-
-HERE = Place()
-SID = Place(CACHE / "sid")
+from .bench import Bench
+from .place import HERE_PLACE, SID_PLACE, missing
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -47,7 +45,7 @@ def origin() -> str:
 @pytest.fixture
 def bench(request: pytest.FixtureRequest, origin: str, repetition: int) -> Iterator[Bench]:
     """The programs of this machine, or in tests that say so (``origin``) those of the chroot."""
-    place = SID if origin == "sid" else HERE
+    place = SID_PLACE if origin == "sid" else HERE_PLACE
     if place.root is not None and not place.root.is_dir():
         missing(f"{place.root} (tests/peers/sid.sh makes it)")
     option = request.config.getoption

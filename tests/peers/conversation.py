@@ -64,7 +64,7 @@ def _ring(line: Line) -> int | None:
 
 def _value(request: Line) -> str:
     """What a request says, where that is the same each time and more than a size or an address."""
-    fields, names = request["fields"], request["names"]
+    names = request["names"]
     match request["message"]:
         case "SET_PROTOCOL_FEATURES":
             return _protocol_features(request)

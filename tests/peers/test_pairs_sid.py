@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from .programs import HERE, HERE_PLACE, LINUX, SID_ONLY, Bench
+from .bench import LINUX, SID_ONLY, Bench
+from .place import HERE, HERE_PLACE
 
 pytestmark = [pytest.mark.peers, SID_ONLY]
 
@@ -33,12 +34,12 @@ def in_background(run: Callable[[], object], stop: Callable[[], object]) -> Iter
 def test_a_libblkio_and_storage_daemon(bench: Bench) -> None:
     """No virtual machine: a program writes and reads 256 blocks over libblkio."""
     bench.path("blkio.c").write_bytes((HERE / "blkio.c").read_bytes())
-    compiler = bench.start("gcc", "-o", "blkio", "blkio.c", "-lblkio")
+    compiler = bench.start("gcc -o blkio blkio.c -lblkio")
     assert compiler.ended(20) == 0, str(compiler)
-    disk = bench.disk("disk.img")
+    disk = bench.disk()
     bench.storage_daemon(disk, queues=2)
     relay = bench.relay()
-    front_end = bench.start(str(bench.path("blkio")), str(bench.path("r.sock")), "256", "2")
+    front_end = bench.start(f"{bench.path('blkio')} {bench.path('r.sock')} 256 2")
     assert front_end.ended(10) == 0, str(front_end)
     assert "OK 256 blocks" in front_end.output
     blocks = b"".join(bytes([block % 256]) * 4096 for block in range(1, 257))
@@ -50,18 +51,11 @@ def test_dr_linux_and_virtiofsd_in_rust(bench: Bench) -> None:
     """The guest reads a file of the share, writes one and moves it."""
     share = bench.share()
     virtiofsd = bench.start(
-        "virtiofsd",
-        f"--socket-path={bench.path('be.sock')}",
-        "--shared-dir",
-        str(share),
-        "--sandbox",
-        "none",
-        "--cache",
-        "never",
+        f"virtiofsd --socket-path={bench.path('be.sock')} --shared-dir {share} --sandbox none --cache never"
     )
     bench.wait_for_socket("be.sock", virtiofsd)
     relay = bench.relay()
-    qemu = bench.linux("t=fs", *bench.chardev(), "-device", "vhost-user-fs-pci,chardev=c,tag=myfs")
+    qemu = bench.linux("t=fs", f"{bench.chardev()} -device vhost-user-fs-pci,chardev=c,tag=myfs")
     qemu.expect("MARK-OK fs", LINUX)
     assert qemu.ended(LINUX) == 0
     assert (share / "d/e/h").stat().st_size == 1 << 20
@@ -82,34 +76,17 @@ def test_e_linux_and_passt(bench: Bench) -> None:
     # before it makes its socket
     bench.folder.chmod(0o777)
     root = bench.place.outside("/")
+    loader = f"{root}/lib64/ld-linux-x86-64.so.2 --library-path {root}/usr/lib/x86_64-linux-gnu"
     passt = bench.start(
-        str(root / "lib64/ld-linux-x86-64.so.2"),
-        "--library-path",
-        str(root / "usr/lib/x86_64-linux-gnu"),
-        str(root / "usr/bin/passt"),
-        "-f",
-        "--vhost-user",
-        "-a",
-        "10.9.8.2",
-        "-n",
-        "24",
-        "-g",
-        "10.9.8.1",
-        "-D",
-        "none",
-        "-t",
-        "none",
-        "-u",
-        "none",
-        "-s",
-        str(bench.path("be.sock")),
+        f"{loader} {root}/usr/bin/passt -f --vhost-user -a 10.9.8.2 -n 24 -g 10.9.8.1 -D none -t none -u none "
+        f"-s {bench.path('be.sock')}",
         name="passt",
         place=HERE_PLACE,
     )
     bench.wait_for_socket("be.sock", passt)
     relay = bench.relay()
     with server, in_background(server.serve_forever, server.shutdown):
-        qemu = bench.linux(f"p={server.server_port} t=net", *bench.net())
+        qemu = bench.linux(f"p={server.server_port} t=net", bench.net())
         qemu.expect("MARK-OK net", LINUX)
         assert qemu.ended(LINUX) == 0
     assert hashlib.sha256(blob).hexdigest() in qemu.output
@@ -119,9 +96,7 @@ def test_e_linux_and_passt(bench: Bench) -> None:
 def vsock_pair(bench: Bench) -> Path:
     """Start vhost-device-vsock; the path that its host side goes by."""
     path = bench.path("vm.vsock")
-    vsock = bench.start(
-        "vhost-device-vsock", "--guest-cid", "4", "--uds-path", str(path), "--socket", str(bench.path("be.sock"))
-    )
+    vsock = bench.start(f"vhost-device-vsock --guest-cid 4 --uds-path {path} --socket {bench.path('be.sock')}")
     bench.wait_for_socket("be.sock", vsock)
     return path
 
@@ -142,7 +117,7 @@ def test_f_guest_connects_by_vsock(bench: Bench) -> None:
         listener.listen()
         relay = bench.relay()
         with in_background(lambda: echo_once(listener), lambda: None):
-            qemu = bench.linux("t=vsock", *bench.chardev(), "-device", "vhost-user-vsock-pci,chardev=c")
+            qemu = bench.linux("t=vsock", f"{bench.chardev()} -device vhost-user-vsock-pci,chardev=c")
             qemu.expect("MARK-OK vsock", LINUX)
             assert qemu.ended(LINUX) == 0
     bench.matches(relay, "f")
@@ -152,7 +127,7 @@ def test_f_guest_listens_by_vsock(bench: Bench) -> None:
     """64 KiB from this machine to the guest and back."""
     path = vsock_pair(bench)
     relay = bench.relay()
-    qemu = bench.linux("t=vsockl", *bench.chardev(), "-device", "vhost-user-vsock-pci,chardev=c")
+    qemu = bench.linux("t=vsockl", f"{bench.chardev()} -device vhost-user-vsock-pci,chardev=c")
     qemu.expect("MARK-READY", LINUX)
     sent = os.urandom(65536)
     with socket.socket(socket.AF_UNIX) as client:

@@ -7,7 +7,8 @@ import signal
 
 import pytest
 
-from .programs import LINUX, MIGRATION, Bench, Program, Relay, until
+from .bench import LINUX, MIGRATION, Bench
+from .programs import Program, Relay, until
 
 pytestmark = [pytest.mark.peers, pytest.mark.soak]
 
@@ -23,7 +24,7 @@ def test_b_testpmd_and_testpmd(bench: Bench) -> None:
     backend = bench.testpmd_backend("rxonly")
     relay = bench.relay()
     device = f"net_virtio_user0,path={bench.path('r.sock')},queues=1"
-    frontend = bench.testpmd("testpmd-front-end", 1, device, "txonly", stats_period_s=1)
+    frontend = bench.testpmd("testpmd-front-end", 1, device, "--stats-period 1 --forward-mode=txonly")
     until(lambda: accumulated(frontend, "TX-packets") > 10_000, LINUX, lambda: f"no packets: {frontend}")
     assert frontend.stop(signal.SIGINT) == 0
     assert backend.stop(signal.SIGINT) == 0
@@ -34,8 +35,8 @@ def test_b_testpmd_and_testpmd(bench: Bench) -> None:
 def test_gx_two_queue_pairs_and_mtu(bench: Bench) -> None:
     bench.testpmd_backend(queues=2)
     relay = bench.relay()
-    card = bench.net(netdev=",queues=2", device=",mq=on,host_mtu=1400")
-    qemu = bench.linux("t=netstatic", "-smp", "2", *card)
+    card = bench.net(",mq=on,host_mtu=1400", netdev=",queues=2")
+    qemu = bench.linux("t=netstatic", f"-smp 2 {card}")
     qemu.expect("MARK-OK netstatic", LINUX)
     assert qemu.ended(LINUX) == 0
     bench.matches(relay, "gx")
@@ -46,12 +47,12 @@ def test_in_migration_of_a_network_guest(bench: Bench) -> None:
     incoming = f"unix:{bench.path('migration.sock')}"
     relays: list[Relay | None] = []
     guests: list[Program] = []
-    for end, more in (("source", ()), ("destination", ("-incoming", incoming))):
+    for end, more in (("source", ""), ("destination", f"-incoming {incoming}")):
         bench.testpmd_backend(socket=f"{end}-be.sock", name=f"testpmd-{end}")
         relays.append(bench.relay(listen=f"{end}-r.sock", connect=f"{end}-be.sock", name=f"relay-{end}"))
-        card = bench.net(f"{end}-r.sock", device=",guest_announce=off")
-        monitor = f"unix:{bench.path(end)}.qmp,server=on,wait=off"
-        guests.append(bench.linux("n=150 t=netloop", *card, "-qmp", monitor, *more, name=f"qemu-{end}"))
+        monitor = f"-qmp unix:{bench.path(end)}.qmp,server=on,wait=off"
+        card = bench.net(",guest_announce=off", socket=f"{end}-r.sock")
+        guests.append(bench.linux("n=150 t=netloop", f"{card} {monitor} {more}", name=f"qemu-{end}"))
     source, destination = guests
     source.expect("MARK-READY", LINUX)
     bench.migrate(bench.monitor("source.qmp"), incoming, MIGRATION)
@@ -64,17 +65,11 @@ def test_in_migration_of_a_network_guest(bench: Bench) -> None:
 
 def test_ji_inflight_survives_a_killed_backend(bench: Bench) -> None:
     """The new back-end gets the inflight region of the old one; it is the relay that offers INFLIGHT_SHMFD."""
-    if bench.direct:
-        pytest.skip("it is the relay that offers INFLIGHT_SHMFD")
-    disk = bench.disk("disk.img")
+    bench.needs_relay("it is the relay that offers INFLIGHT_SHMFD")
+    disk = bench.disk()
     storage = bench.storage_daemon(disk, locking="off")
-    relay = bench.relay("--offer-protocol-features", "0x1000", once=False)
-    qemu = bench.linux(
-        "n=30 t=blkloop",
-        *bench.chardev(options=bench.reconnecting()),
-        "-device",
-        "vhost-user-blk-pci,chardev=c,num-queues=1",
-    )
+    relay = bench.relay("--offer-protocol-features 0x1000", once=False)
+    qemu = bench.linux("n=30 t=blkloop", bench.blk(chardev=bench.reconnecting()))
     qemu.expect("LOOP 7", LINUX)
     storage.stop(signal.SIGKILL)
     bench.storage_daemon(disk, locking="off", name="storage-2")
