@@ -52,9 +52,11 @@ def test_a_memory_table_replaces_the_one_before(agreed: Conversation) -> None:
 
 
 def test_regions_come_and_go_by_slot(agreed: Conversation) -> None:
+    above: dict[str, Any] = REGION | {"guest_address": 1 << 32}
+    first: dict[str, Any] = REGION | {"mmap_offset": 0x5000}  # the offset does not count
     agreed.front_end("ADD_MEM_REG", fds=[RAM], **REGION)
-    agreed.front_end("ADD_MEM_REG", fds=[RAM], **REGION | {"guest_address": 1 << 32})
-    agreed.front_end("REM_MEM_REG", **REGION | {"mmap_offset": 0x5000})  # the offset does not count
+    agreed.front_end("ADD_MEM_REG", fds=[RAM], **above)
+    agreed.front_end("REM_MEM_REG", **first)
     assert [region.guest_address for region in agreed.state.regions] == [1 << 32]
 
 
