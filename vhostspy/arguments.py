@@ -36,6 +36,28 @@ def end(text: str) -> int:
         raise argparse.ArgumentTypeError(_not_one_of(text, tuple(ENDS))) from None
 
 
+def device(text: str) -> str:
+    """An argument's type: a type of device by any of its names, as the name that is used inside."""
+    from vhostspy.dissectors import virtio
+
+    found = virtio.find(text)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"there is no device {text!r}{nearest(text, virtio.DEVICES)}")
+    return found.name
+
+
+def add_output_arguments(parser: argparse._ActionsContainer) -> None:
+    """How messages are to be shown; the same words wherever they are."""
+    parser.add_argument("--json", action="store_true", help="JSON lines")
+    parser.add_argument("-v", "--verbose", action="store_true", help="all members of each message")
+    parser.add_argument("-x", "--hex", action="store_true", help="its bytes as well")
+    parser.add_argument("-Y", "--filter", metavar="FILTER", help="only messages that match (docs/filters.md)")
+    parser.add_argument(
+        "--device", metavar="TYPE", type=device, help="what the back-end is, where it cannot be told from the session"
+    )
+    parser.add_argument("--no-summary", action="store_true", help="end with the last message, without a summary")
+
+
 def _not_one_of(text: str, values: Sequence[str]) -> str:
     return f"{text!r} is none of {', '.join(values)}{nearest(text, values)}"
 

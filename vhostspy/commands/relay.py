@@ -30,7 +30,7 @@ VIEWERS_S = 30.0
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    from vhostspy.arguments import one_of
+    from vhostspy.arguments import add_output_arguments, one_of
 
     sockets = parser.add_argument_group(
         "sockets (a path, @NAME for an abstract socket, fd:N for an inherited descriptor)"
@@ -57,11 +57,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     keep.add_argument("--no-capture", action="store_true", help="relay only: keep and show nothing")
     show = parser.add_argument_group("output")
     show.add_argument("-q", "--quiet", action="store_true", help="print no messages")
-    show.add_argument("--json", action="store_true", help="JSON lines")
-    show.add_argument("-v", "--verbose", action="store_true", help="all members of each message")
-    show.add_argument("-x", "--hex", action="store_true", help="its bytes as well")
-    show.add_argument("-Y", "--filter", metavar="FILTER", help="only messages that match")
-    show.add_argument("--device", metavar="TYPE", help="what the back-end is, where it cannot be told from the session")
+    add_output_arguments(show)
     act = parser.add_argument_group("protocol")
     act.add_argument("--protocol", metavar="NAME", type=one_of(*_protocols()), help="told from the first message")
     act.add_argument("--exact-reads", action="store_true", help="pass pieces of messages on as they come")
@@ -177,6 +173,10 @@ def _version() -> str:
 
 def _check(options: Namespace) -> None:
     """What argparse does not see: options that do not go together."""
+    if options.filter:
+        from vhostspy.filter import asked_for
+
+        asked_for(options.filter)  # a mistake in it is told before anybody connects
     names = len(options.listen), len(options.connect)
     if sum(names) != 2:
         raise WrongUse(
@@ -440,11 +440,11 @@ def _package_folder() -> str:
 
 def view_words(options: Namespace) -> list[str]:
     """The output options, for the view's own command line."""
-    words = [word for word, given in (("--json", options.json), ("-v", options.verbose), ("-x", options.hex)) if given]
-    for word, value in (("-Y", options.filter), ("--device", options.device)):
-        if value:
-            words += [word, value]
-    return words
+    flags = {"--json": options.json, "-v": options.verbose, "-x": options.hex, "--no-summary": options.no_summary}
+    values = {"-Y": options.filter, "--device": options.device}
+    return [word for word, given in flags.items() if given] + [
+        word for name, value in values.items() if value for word in (name, value)
+    ]
 
 
 def fill_standard_descriptors() -> bool:

@@ -7,35 +7,24 @@ import sys
 from typing import TYPE_CHECKING, TextIO
 
 from vhostspy.capture.reader import CaptureError, Reader
-from vhostspy.dissectors import virtio
-from vhostspy.errors import WrongUse, nearest
+from vhostspy.errors import WrongUse
 from vhostspy.filter import asked_for
 from vhostspy.output.printer import Printer, Show
 from vhostspy.output.text import Look
 from vhostspy.pipeline import Pipeline
 
 if TYPE_CHECKING:
-    from argparse import ArgumentParser, Namespace, _ArgumentGroup
+    from argparse import ArgumentParser, Namespace
 
 #: characters that are written at once
 _BLOCK = 1 << 16
 
 
 def add_arguments(parser: ArgumentParser) -> None:
+    from vhostspy.arguments import add_output_arguments
+
     parser.add_argument("file", metavar="FILE", help="a capture; - is standard input")
     add_output_arguments(parser)
-
-
-def add_output_arguments(parser: ArgumentParser | _ArgumentGroup) -> None:
-    """How messages are to be shown; the same words wherever they are."""
-    parser.add_argument("--json", action="store_true", help="JSON lines")
-    parser.add_argument("-v", "--verbose", action="store_true", help="all members of each message")
-    parser.add_argument("-x", "--hex", action="store_true", help="its bytes as well")
-    parser.add_argument("-Y", "--filter", metavar="FILTER", help="only messages that match (docs/filters.md)")
-    parser.add_argument(
-        "--device", metavar="TYPE", help="what the back-end is, where it cannot be told from the session"
-    )
-    parser.add_argument("--no-summary", action="store_true", help="end with the last message, without a summary")
 
 
 def run(options: Namespace) -> int:
@@ -75,16 +64,10 @@ def complain(sentence: str) -> int:
 
 
 def new_printer(options: Namespace, output: Output) -> Printer:
-    """What the options ask for. Raises WrongUse for a filter that cannot be read, and for an unknown device."""
+    """What the options ask for. Raises WrongUse for a filter that cannot be read."""
     filter_ = asked_for(options.filter)
-    device = None
-    if options.device is not None:
-        found = virtio.find(options.device)
-        if found is None:
-            raise WrongUse(f"--device: there is no device {options.device!r}{nearest(options.device, virtio.DEVICES)}")
-        device = found.name
     look = Look(options.verbose, options.hex, colour=output.colour)
-    return Printer(Show(options.json, look, filter_, not options.no_summary), Pipeline(device), output.write)
+    return Printer(Show(options.json, look, filter_, not options.no_summary), Pipeline(options.device), output.write)
 
 
 class Output:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from vhostspy.capture.reader import CaptureError, Reader
 from vhostspy.capture.record import EVENT
-from vhostspy.commands.show import Output, add_output_arguments, new_printer
+from vhostspy.commands.show import Output, new_printer
 from vhostspy.message import Event
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ _COPY_BLOCK = 1 << 20
 
 
 def add_arguments(parser: ArgumentParser) -> None:
+    from vhostspy.arguments import add_output_arguments
+
     parser.add_argument("--fd", type=int, required=True, help="the capture")
     parser.add_argument("--alive", type=int, required=True, help="a pipe that ends when the relay does")
     parser.add_argument("--consumed", type=int, default=-1, help="a pipe for offsets up to which all was read")
