@@ -74,7 +74,8 @@ def test_a_filter_that_cannot_be_read(capture: Path, capsys: Printed) -> None:
 
 def test_a_device_that_there_is_not(capture: Path, capsys: Printed) -> None:
     assert main(["show", str(capture), "--device", "blok"]) == 2
-    assert capsys.readouterr().err == "vhostspy show: --device: there is no device 'blok' (did you mean block?)\n"
+    said = "--device: there is no device 'blok' (did you mean block?); vhostspy show --help tells more"
+    assert capsys.readouterr().err == f"vhostspy show: {said}\n"
 
 
 def test_a_device_by_its_other_name(capture: Path, capsys: Printed) -> None:
