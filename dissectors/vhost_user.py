@@ -246,6 +246,8 @@ LOG = Layout(
     PAYLOAD + "Log description",
 )
 LOG_2014 = _number(Field("log_base", "u64", "address of the dirty log", show="hex"), "log address")
+#: no acknowledgement: it is sent unasked, and QEMU's own back-ends repeat the log's size in it
+LOG_ANSWER = _number(Field("value", "u64", "without a meaning", show="hex"), "log answer")
 
 IOTLB = Layout(
     "IOTLB message",
@@ -515,7 +517,7 @@ FRONT_END_MESSAGES = (
         "with the back-end's own addresses, and an acknowledgement from the front-end follows, which has no answer.",
     ),
     Message(
-        "SET_LOG_BASE", 6, FRONT_END, request=(LOG, LOG_2014), reply=(EMPTY, LOG, ACK), answer="special",
+        "SET_LOG_BASE", 6, FRONT_END, request=(LOG, LOG_2014), reply=(EMPTY, LOG, LOG_ANSWER), answer="special",
         request_fds=Fds("log", 1, 1, needs=_protocol(1), release=("SET_LOG_BASE",)),
         source=FRONT + "SET_LOG_BASE",
         text="Hands over the dirty page log.",

@@ -114,7 +114,7 @@ MAIN = [
     ),
     Sample("SET_LOG_BASE", "request", {"log_base": 0x7F00_1234_5000}, "00503412007f0000", info="at 0x7f0012345000"),
     Sample("SET_LOG_BASE", "reply", {}, ""),
-    Sample("SET_LOG_BASE", "reply", {"value": 0}, "0000000000000000", info="ok"),
+    Sample("SET_LOG_BASE", "reply", {"value": 0x2000}, "0020000000000000"),
     Sample("SET_LOG_BASE", "reply", {"mmap_length": 65536, "mmap_offset": 0}, "0000010000000000 0000000000000000"),
     Sample("SET_LOG_FD", "request", {}, ""),
     Sample("SET_VRING_NUM", "request", {"index": 1, "num": 256}, "01000000 00010000", info="ring 1, 256 entries"),
