@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
 from time import monotonic_ns
 
 import pytest
@@ -357,10 +358,13 @@ def test_nothing_is_read_in_the_round_of_the_loop_in_which_its_way_was_blocked(f
                 assert channel.directions[1 - end].outlet.backlog
             while not quiet(on.back):
                 received.extend(on.back.recv(1 << 20))
+            done.set()
 
+        done = Event()
         with on.relayed.frozen():
             on.relayed.thread.post(fill_and_make_room)  # type: ignore[union-attr]
             send(on.front, last)
+        assert done.wait(10)
         received += receive_bytes(on.back, len(big) + len(last) - len(received))
         assert bytes(received) == big + last
 

@@ -118,6 +118,9 @@ class Channel:
         reading, writing = self.directions[end], self.directions[1 - end]
         loop = self.session.loop
         watched = self._watched[end]
+        if events & loop.HUP:
+            # known before the end of file is read, so that it passes on whole: end and refusal at once
+            self._hung_up[end] = True
         if events & loop.OUT:
             writing.outlet.drain()
         if events & ~loop.OUT and watched > 0 and watched & loop.IN and not self.closed:
