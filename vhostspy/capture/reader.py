@@ -1,8 +1,9 @@
 """Read a capture: blocks in, records out, the parts of long messages joined.
 
-Our own files have one shape, and the loop knows it: a record that fits in the window is one ``unpack_from`` and a few
-comparisons. Everything else that a pcapng file may hold, after editcap, mergecap or ``tshark -w`` too, goes through the
-slower ``_block``: other blocks and options, either byte order, other interface numbers, tags in another order.
+A block is looked at by ``_block``, whatever a pcapng file may hold, after editcap, mergecap or ``tshark -w`` too: other
+blocks and options, either byte order, other interface numbers, tags in another order. But most records of our own files
+begin with the very octets of one before, times and number apart. Those octets have been checked; they are looked up,
+and the record is one ``unpack_from``, one comparison and one tuple.
 
 Nothing in a file is believed before it was checked, and no size in it makes us take memory: what is read at once is a
 window of 1 MiB, what is kept are octets that are really there. The file is read, not mapped: the writer may cut it off.
@@ -41,19 +42,18 @@ _MOST_BLOCK: Final = 1 << 28
 #: room for options behind a packet
 _MOST_OPTIONS: Final = 1 << 17
 _HEADS: Final = pcapng.PACKET_HEADER.size + pcapng.TAGS.size + HEADER.size
-#: block header, tags up to their end, then end of tags and magic together, then the rest of our header
-_OWN: Final = Struct("<7I116x8sBBHBBBBIIIIIQQQQQQIHH")
-_OWN_MAGIC: Final = bytes(4) + MAGIC
-_own = _OWN.unpack_from
-_length = Struct("<I").unpack_from
+#: a record of ours: block type, length, interface | (time) | packet lengths, tags, header's beginning | number, time,
+#: monotonic time, span | header's end. First, second and last are the same in many records.
+_SHAPE: Final = Struct("<12s8x160sQQQQ24s")
+_shape = _SHAPE.unpack_from
+#: first and last octets of such a record, the block's length as number and octets, the length up to the message's end;
+#: then what goes into Record
+_Known = tuple[bytes, bytes, int, bytes, int, int, int, int, str, str, int, int, int, int, str, int, int]
+#: how many of them are kept
+_MOST_KNOWN: Final = 4096
 _new = tuple.__new__
 _NEWEST_KIND: Final = NOTE
-# constants of other modules that the loop compares with: a global is read faster than an attribute
 _PACKET: Final = pcapng.PACKET
-_HEADER_SIZE: Final = HEADER.size
-_INSIDE: Final = pcapng.TAGS.size + HEADER.size
-_PROTOCOL_COUNT: Final = len(PROTOCOLS)
-_CHANNEL_COUNT: Final = len(CHANNELS)
 
 _OTHER_FILES: Final = (
     (b"\xd4\xc3\xb2\xa1", "a classic pcap file; editcap -F pcapng makes a capture of it"),
@@ -112,9 +112,9 @@ class Reader:
         self._order = "<"
         #: of the section's interfaces: whether their packets are exported PDUs
         self._interfaces: list[bool] = []
-        #: all of them are, and the section is little-endian: the short way may be taken for that many
-        self._plain = 0
-        self._joining: dict[tuple[int, ...], _Joining] = {}
+        #: of this section: how records begin that were looked at, and what that says
+        self._known: dict[bytes, _Known] = {}
+        self._joining: dict[tuple[int | str, ...], _Joining] = {}
         self._highest = 0
         self._own = False
 
@@ -148,59 +148,36 @@ class Reader:
     def __iter__(self) -> Iterator[Record]:
         if not self._begun and not self._begin():
             return
-        highest = 0
         while self._have(12):
-            window = self._window
-            at = self._at
+            window, at, known = self._window, self._at, self._known
             size = len(window)
-            last = size - _OWN.size
+            last = size - _SHAPE.size
             try:
                 while at <= last:
-                    (
-                        block, total, interface, _, _, captured, original, magic, version, kind, header, protocol,
-                        order, channel, sender, flags, session, previous, channel_no, reads, number, wall, mono, span,
-                        length, offset, fds_at, count, _,
-                    ) = _own(window, at)  # fmt: skip
-                    end = at + total
-                    octets = at + _HEADS
-                    behind = octets + length
-                    if (
-                        block != _PACKET
-                        or magic != _OWN_MAGIC
-                        or interface >= self._plain
-                        or end > size
-                        or count
-                        or offset
-                        or version != VERSION
-                        or header != _HEADER_SIZE
-                        or behind + 4 > end
-                        or captured != original
-                        or captured != length + _INSIDE
-                        or kind > _NEWEST_KIND
-                        or not kind
-                        or order > 1
-                        or protocol >= _PROTOCOL_COUNT
-                        or channel >= _CHANNEL_COUNT
-                        or total & 3
-                        or flags & INCOMPLETE
-                        or _length(window, end - 4)[0] != total
-                    ):
+                    head, middle, number, wall, mono, span, rest = _shape(window, at)
+                    like = known.get(middle)
+                    if like is None:
                         break
+                    (
+                        same_head, same_rest, total, again, behind, kind, session, previous, protocol, channel,
+                        channel_no, sender, flags, reads, order, length, fds_at,
+                    ) = like  # fmt: skip
+                    end = at + total
+                    if head != same_head or rest != same_rest or window[end - 4 : end] != again:
+                        break
+                    octets = window[at + _HEADS : at + behind]
                     at = end
                     yield _new(
                         Record,
                         (
-                            kind, number, wall, mono, span, session, previous, PROTOCOLS[protocol], CHANNELS[channel],
-                            channel_no, sender, flags, reads, ">" if order else "<", length, window[octets:behind],
-                            fds_at, (),
+                            kind, number, wall, mono, span, session, previous, protocol, channel, channel_no, sender,
+                            flags, reads, order, length, octets, fds_at, (),
                         ),
                     )  # fmt: skip
-                    highest = number
+                    if number > self._highest:
+                        self._highest = number
             finally:
                 self.offset += at - self._at
-                if at != self._at:
-                    self._own = True
-                    self._highest = max(self._highest, highest)
                 self._at = at
             if not self._have(12):
                 break
@@ -283,7 +260,7 @@ class Reader:
                 raise CaptureError(where, f"a section header with byte order {magic.hex(' ')}", "4d 3c 2b 1a")
             self._order = "<" if magic[0] == 0x4D else ">"
             self._interfaces = []
-            self._plain = 0
+            self._known.clear()
         kind, total = struct.unpack_from(self._order + "II", window, at)
         if kind == 0:
             self._short("in a record that was being written")
@@ -308,14 +285,12 @@ class Reader:
         self._skip(total)
         body = block[8:-4]
         if kind == _PACKET:
-            return self._packet(body, where)
+            return self._packet(block, where)
         if kind == pcapng.INTERFACE:
             if len(body) < 8:
                 raise CaptureError(where, "an interface description without its members")
             link = struct.unpack_from(self._order + "H", body)[0]
             self._interfaces.append(link == pcapng.LINK_TYPE)
-            plain = self._order == "<" and all(self._interfaces)
-            self._plain = len(self._interfaces) if plain else 0
         elif len(body) < 16:
             raise CaptureError(where, "a section header without its members")
         elif (major := struct.unpack_from(self._order + "H", body, 4)[0]) != 1:
@@ -343,12 +318,12 @@ class Reader:
         if again != total:
             raise CaptureError(where, f"a block that says {total} octets at its start and {again} at its end")
 
-    def _packet(self, body: bytes, where: int) -> list[Record]:
+    def _packet(self, block: bytes, where: int) -> list[Record]:
         """An enhanced packet block of any shape."""
-        interface, _, _, captured, original = struct.unpack_from(self._order + "IIIII", body)
+        interface, _, _, captured, original = struct.unpack_from(self._order + "IIIII", block, 8)
         if interface >= len(self._interfaces):
             raise CaptureError(where, f"a packet of interface {interface}", f"one of {len(self._interfaces)}")
-        packet = body[20 : 20 + captured]
+        packet = block[28 : 28 + captured]
         header_at = _behind_tags(packet) if self._interfaces[interface] else None
         if header_at is None or packet[header_at : header_at + 4] != MAGIC:
             self.skipped += 1
@@ -388,36 +363,48 @@ class Reader:
             CHANNELS[channel] if channel < len(CHANNELS) else "",
             channel_no, sender, flags, reads, ">" if order else "<", length, data, fds_at, tuple(fds),
         )  # fmt: skip
+        ours = self._order == "<" and header_at == pcapng.TAGS.size and header == HEADER.size
+        if ours and not (cut or count or offset or flags & INCOMPLETE) and len(data) == length:
+            self._know(block, record)
         return self._join(record, offset)
+
+    def _know(self, block: bytes, record: Record) -> None:
+        """What this record begins with need not be looked at again: it is a whole message of our shape."""
+        head, middle, _, _, _, _, rest = _shape(block)
+        if len(self._known) >= _MOST_KNOWN:
+            self._known.clear()
+        self._known[middle] = (
+            head, rest, len(block), block[-4:], _HEADS + record.length, record.kind, record.session, record.previous,
+            record.protocol, record.channel, record.channel_no, record.sender, record.flags, record.reads,
+            record.byte_order, record.length, record.fds_at,
+        )  # fmt: skip
 
     # parts
 
     def _join(self, part: Record, offset: int) -> list[Record]:
         """What this part completes: at most an older message that will never be, and the message itself."""
-        lane = (part.session, part.channel_no, CHANNELS.index(part.channel), part.sender, part.kind)
+        whole = offset + len(part.data) >= part.length or part.flags & (SNAPPED | INCOMPLETE) != 0
+        if whole and not offset:
+            self._highest = max(self._highest, part.number)
+            return [part]
+        lane = (part.session, part.channel_no, part.protocol, part.channel, part.sender, part.kind)
         found: list[Record] = []
-        joining = self._joining.get(lane)
+        joining = self._joining.pop(lane, None)
         if joining is not None and not joining.goes_on(part, offset):
             found.append(joining.record(number=0, flags=INCOMPLETE))
-            del self._joining[lane]
             joining = None
-        whole = offset + len(part.data) >= part.length or part.flags & (SNAPPED | INCOMPLETE)
-        if joining is None:
-            if whole and not offset:
-                joined = part
-            elif offset:
-                # its first parts are not in this file, or not before this one
-                joined = part._replace(flags=part.flags | INCOMPLETE)
-                whole = True
-            else:
-                self._joining[lane] = _Joining(part)
-                return found
-        else:
+        if joining is not None:
             joining.add(part)
             if not whole:
+                self._joining[lane] = joining
                 return found
-            del self._joining[lane]
             joined = joining.record(part.number, 0)
+        elif not offset:
+            self._joining[lane] = _Joining(part)
+            return found
+        else:
+            # its first parts are not in this file, or not before this one
+            joined = part._replace(flags=part.flags | INCOMPLETE)
         self._highest = max(self._highest, joined.number)
         found.append(joined)
         return found
