@@ -174,6 +174,19 @@ def test_many_messages_with_descriptors_do_not_pile_up(tmp_path: Path) -> None:
     assert all(len(record.fds) == 1 for record in records(tmp_path / "a"))
 
 
+def test_descriptors_may_be_settled_a_few_at_a_time(tmp_path: Path) -> None:
+    with writing(tmp_path / "a") as writer:
+        lane = writer.lane("main", 0, 1, 1, "vhost-user", ROWS)
+        for _ in range(5):
+            lane.message(memoryview(message(5)), 0, 0, fds=[os.eventfd(0) for _ in range(3)])
+        left = []
+        while writer.unsettled:
+            writer.settle(4)
+            left.append((len(writer.unsettled), writer.unsettled_fds))
+        assert left == [(3, 9), (1, 3), (0, 0)]
+    assert [[one.kind for one in record.fds] for record in records(tmp_path / "a")] == [["eventfd"] * 3] * 5
+
+
 def test_a_long_message_keeps_its_descriptors(tmp_path: Path) -> None:
     octets = message(5, 1, bytes(300_000))
     with writing(tmp_path / "a") as writer:
