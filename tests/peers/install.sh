@@ -1,5 +1,5 @@
 #!/bin/sh
-# Install the programs that the tests in this folder put vhostspy between: Debian packages, and a guest kernel.
+# Install the programs that the tests put vhostspy between, or give its captures to: Debian packages, a guest kernel.
 #
 #   tests/peers/install.sh            install what is missing (needs root and apt-get), say nothing if nothing is
 #   tests/peers/install.sh --check    only say what is missing
@@ -9,7 +9,7 @@
 set -u
 
 CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/vhostspy
-PACKAGES='qemu-system-x86 seabios busybox-static gcc libc6-dev dpdk-dev'
+PACKAGES='qemu-system-x86 seabios busybox-static gcc libc6-dev dpdk-dev tshark'
 # drivers of dpdk-testpmd; the packages' names end in DPDK's ABI version, so a pattern finds them
 DRIVERS='librte-net-vhost librte-net-virtio librte-mempool-ring librte-bus-vdev'
 
@@ -28,6 +28,10 @@ missing_packages() {
 # the package with the highest number behind a driver's name
 newest() {
     apt-cache search --names-only "^$1[0-9]+\$" | sed "s/^$1\([0-9]*\) .*/\1/" | sort -n | tail -n 1 | sed "s/^/$1/"
+}
+
+get() {
+    DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install "$@" >>"$log" 2>&1
 }
 
 fetch_kernel() {
@@ -70,8 +74,10 @@ if [ -n "$missing" ]; then
     done
     say "installing$wanted"
     # shellcheck disable=SC2086  # a list of names
-    DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install $wanted >>"$log" 2>&1 ||
-        { say "apt-get install failed:"; tail -n 5 "$log" >&2; }
+    if ! get $wanted; then
+        # one that this release does not have keeps none of the others away
+        for package in $wanted; do get "$package" || say "cannot install $package (see $log)"; done
+    fi
 fi
 [ -n "$kernel" ] && fetch_kernel
 exit 0
