@@ -77,10 +77,8 @@ def compile(text: str) -> Filter:
     return Filter(text, parser.whole(), parser.pending)
 
 
-def asked_for(text: str | None) -> Filter | None:
+def asked_for(text: str) -> Filter:
     """The filter of a command line; raises WrongUse with the mistake and its place below each other."""
-    if text is None:
-        return None
     try:
         return compile(text)
     except FilterError as mistake:

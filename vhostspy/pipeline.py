@@ -11,12 +11,11 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from vhostspy.capture.record import EVENT, MESSAGE, ORIGINAL, RAW, Record
+from vhostspy.capture.record import DROPPED, EVENT, MESSAGE, ORIGINAL, RAW, Record
 from vhostspy.dissectors import virtio
-from vhostspy.message import Event, Message, end_name, read
+from vhostspy.message import Event, Message, answering, awaiting, end_name, read
 from vhostspy.session import ledger as ledgers
 from vhostspy.session import state
-from vhostspy.session.ledger import Request
 from vhostspy.session.state import Session
 from vhostspy.session.transitions import channel_ended, step, step_event
 
@@ -89,15 +88,15 @@ class Pipeline:
             session = self._begin(record)
         message = read(record, session.context, self._originals.pop(key, None) if self._originals else None)
         if message.kind == "request":
-            if not message.dropped and ledgers.expects_answer(message.row, message.channel, message, session.context):
-                message = message._replace(awaited=True)
+            if not message.marks & DROPPED and ledgers.expects_answer(
+                message.row, message.channel, message, session.context
+            ):
+                message = awaiting(message)
                 self._due_ns = min(self._due_ns, record.monotonic_ns + WAITING_S[0] * SECOND)
         elif message.kind != "raw":
             request = ledgers.request_answered(session.ledger, message)
             if request is not None:
-                message = message._replace(
-                    answers=request.no, latency_ns=max(0, record.monotonic_ns - request.monotonic_ns)
-                )
+                message = answering(message, request.no, max(0, record.monotonic_ns - request.monotonic_ns))
                 if self._told:
                     self._told.pop((session.number, request.no), None)
         if not session.protocol and record.protocol:
@@ -169,7 +168,7 @@ class Pipeline:
             facts["after"] = queue.last[event.sender]
         if waiting:
             oldest = waiting[0]
-            text += f", {_called(oldest)} unanswered for {_age(oldest.age_ns(event.monotonic_ns))}"
+            text += f", {_called(oldest)} unanswered for {_age(event.monotonic_ns - oldest.monotonic_ns)}"
             if len(waiting) > 1:
                 text += f" and {len(waiting) - 1} more"
             facts["waiting"] = oldest.no
@@ -239,7 +238,7 @@ def _waiting_ns(times_told: int) -> int:
     return (WAITING_S[-1] << (times_told - len(WAITING_S) + 1)) * SECOND
 
 
-def _called(request: Request) -> str:
+def _called(request: Message) -> str:
     name = request.name or f"message {request.id}"
     return f"{name} #{request.no}"
 
@@ -253,7 +252,7 @@ def _age(ns: int) -> str:
     return f"{ns / 1_000_000:.1f} ms" if ns >= 1_000_000 else f"{ns // 1000} µs"
 
 
-def _about(session: Session, request: Request, name: str, age_ns: int, text: str, facts: Mapping[str, Any]) -> Event:
+def _about(session: Session, request: Message, name: str, age_ns: int, text: str, facts: Mapping[str, Any]) -> Event:
     return Event(
         name,
         request.time_ns + age_ns,
@@ -268,12 +267,12 @@ def _about(session: Session, request: Request, name: str, age_ns: int, text: str
     )
 
 
-def _waiting(session: Session, request: Request, age_ns: int) -> Event:
+def _waiting(session: Session, request: Message, age_ns: int) -> Event:
     text = f"{_called(request)} unanswered for {_age(age_ns)}"
     return _about(session, request, "waiting", age_ns, text, {"age_ns": age_ns})
 
 
-def _unanswered(session: Session, request: Request, age_ns: int, when: str) -> Event:
+def _unanswered(session: Session, request: Message, age_ns: int, when: str) -> Event:
     text = f"{_called(request)} unanswered"
     if age_ns > 0:
         text += f" for {_age(age_ns)}"

@@ -34,7 +34,7 @@ def test_duration(ns: int, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("ns", "text"), [(0, "0.000000"), (4_911_999, "0.004911"), (61_000_000_000, "61.000000"), (-1_500, "-0.000001")]
+    ("ns", "text"), [(0, "0.000000"), (4_911_400, "0.004911"), (61_000_000_000, "61.000000"), (-1_600, "-0.000002")]
 )
 def test_seconds(ns: int, text: str) -> None:
     assert seconds(ns) == text

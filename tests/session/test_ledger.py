@@ -208,10 +208,3 @@ def test_a_step_leaves_the_session_before_it_as_it_was(agreed: Conversation) -> 
     assert step(before, request) == agreed.state
     assert [one.no for one in ledger.outstanding(before.ledger)] == []
     assert step(new(1), request).ledger["main", 1].waiting[0].no == request.no
-
-
-def test_ages() -> None:
-    conversation = Conversation(step=MS)
-    conversation.front_end("GET_FEATURES")
-    (request,) = ledger.outstanding(conversation.state.ledger)
-    assert request.age_ns(conversation.at) == MS

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, TextIO
 
 from vhostspy.capture.reader import CaptureError, Reader
 from vhostspy.errors import WrongUse
-from vhostspy.filter import asked_for
 from vhostspy.output.printer import Printer, Show
 from vhostspy.output.text import Look
 from vhostspy.pipeline import Pipeline
@@ -65,7 +64,11 @@ def complain(sentence: str) -> int:
 
 def new_printer(options: Namespace, output: Output) -> Printer:
     """What the options ask for. Raises WrongUse for a filter that cannot be read."""
-    filter_ = asked_for(options.filter)
+    filter_ = None
+    if options.filter is not None:
+        from vhostspy.filter import asked_for
+
+        filter_ = asked_for(options.filter)
     look = Look(options.verbose, options.hex, colour=output.colour)
     return Printer(Show(options.json, look, filter_, not options.no_summary), Pipeline(options.device), output.write)
 

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from vhostspy.filter import Filter
 from vhostspy.message import Event, Message
 from vhostspy.pipeline import Item, Pipeline
 
 from .json import Json
 from .summary import Summary
 from .text import Look, Text
+
+if TYPE_CHECKING:
+    from vhostspy.filter import Filter
 
 #: with a filter only messages that match are shown, and what is missing from the capture
 ALWAYS = frozenset(("gap", "fault"))

@@ -26,8 +26,7 @@ def duration(ns: int) -> str:
 
 def seconds(ns: int) -> str:
     """A point in time as seconds since the first message, to the microsecond."""
-    sign, ns = ("-", -ns) if ns < 0 else ("", ns)
-    return f"{sign}{ns // 1_000_000_000}.{ns // 1_000 % 1_000_000:06d}"
+    return f"{ns / 1e9:.6f}"
 
 
 def size(count: int) -> str:

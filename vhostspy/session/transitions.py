@@ -4,7 +4,7 @@
 was and shares what did not change. So a view can keep checkpoints and go back in time, and a rule can compare before
 with after.
 
-A handler a message, in tables at the end; whatever has no handler changes only the ledger. Requests count when they
+A handler a message, in two tables at the end; whatever has no handler changes only the ledger. Requests count when they
 are sent, as peers act on them without always being answered; what an answer adds or takes back is said at the
 handler. Source of the transitions: vhost-user, sections on ring states, migration, and the message types.
 """
@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from vhostspy.capture.record import Descriptor
+from vhostspy.capture.record import DROPPED, INCOMPLETE, Descriptor
 from vhostspy.message import Event, Message
 
 from . import ledger as ledgers
@@ -32,11 +32,13 @@ Handler = Callable[[Session, Message, Fields], Session]
 
 def step(session: Session, message: Message) -> Session:
     """The session after ``message``, whose ``answers`` and ``awaited`` are filled in."""
-    if message.kind == "raw" or message.dropped:
+    kind = message.kind
+    if kind == "raw" or message.marks & DROPPED:
         return session
-    if message.row is not None and message.protocol == "vhost-user":
-        handler = _HANDLERS.get((message.channel, message.name or "", message.is_reply))
-        if handler is not None and not message.incomplete:
+    name = message.name
+    if name is not None and message.channel == "main" and message.protocol == "vhost-user":
+        handler = (_REQUESTS if kind == "request" else _REPLIES).get(name)
+        if handler is not None and not message.marks & INCOMPLETE:
             session = handler(session, message, message.fields)
     return _with_ledger(session, ledgers.after(session.ledger, message))
 
@@ -237,7 +239,12 @@ def _ring(session: Session, message: Message, fields: Fields, **changes: Any) ->
             return session
         # a ring that is first heard of after SET_FEATURES without the bit is enabled from the start
         ring = Ring(index, enabled=session.features_set and not (session.virtio_agreed or 0) & PROTOCOL_FEATURES)
-    return session._replace(rings={**session.rings, index: ring._replace(no=message.no, **changes)})
+    rings = {**session.rings, index: ring._replace(no=message.no, **changes)}
+    # as in _with_ledger
+    return tuple.__new__(Session, (*session[:_RINGS], rings, *session[_RINGS + 1 :]))
+
+
+_RINGS = Session._fields.index("rings")
 
 
 def _vring_num(session: Session, message: Message, fields: Fields) -> Session:
@@ -376,6 +383,7 @@ def _shmem(session: Session, message: Message, fields: Fields) -> Session:
     return session._replace(shmem={i: size for i, size in enumerate(sizes) if size})
 
 
+#: main channel: what a request does to the session
 _REQUESTS: Mapping[str, Handler] = {
     "SET_FEATURES": _set_features,
     "SET_PROTOCOL_FEATURES": _set_protocol_features,
@@ -409,6 +417,7 @@ _REQUESTS: Mapping[str, Handler] = {
     "CREATE_CRYPTO_SESSION": _seen,
 }
 
+#: and what its answer does
 _REPLIES: Mapping[str, Handler] = {
     "GET_FEATURES": _get_features,
     "GET_PROTOCOL_FEATURES": _get_protocol_features,
@@ -422,10 +431,4 @@ _REPLIES: Mapping[str, Handler] = {
     "POSTCOPY_LISTEN": _postcopy_refused,
     "CHECK_DEVICE_STATE": _device_state_checked,
     "GET_SHMEM_CONFIG": _shmem,
-}
-
-#: (channel, message, is it the reply) -> what it does to the session
-_HANDLERS: Mapping[tuple[str, str, bool], Handler] = {
-    **{("main", name, False): handler for name, handler in _REQUESTS.items()},
-    **{("main", name, True): handler for name, handler in _REPLIES.items()},
 }
