@@ -1,4 +1,4 @@
-"""How a session ends: what one peer does, the other sees, as near as the kernel lets us; the record says who was first."""
+"""How a session ends: what one peer does the other sees, as near as the kernel lets us; the record says who was first."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def test_a_reset_is_recorded_as_one_and_passed_on_if_there_is_something_unread(r
     records = relayed.stop()
     assert ends_of(records) == [("reset", side)]
     # whether the relay had read the other's last bytes before it noticed decides which of the two it sees
-    late = [one for one in messages(records, 1 - side)]
+    late = messages(records, 1 - side)
     assert seen == ("reset" if len(late) == 2 else "end")
 
 

@@ -136,6 +136,8 @@ class Channel:
     def _hang_up(self, end: int) -> None:
         """That end closed its socket for good: writes of the other must fail from now on, as they would directly."""
         self._hung_up[end] = True
+        if self.directions[1 - end].outlet.backlog:
+            self.directions[1 - end].outlet.lose_target()
         if self.directions[end].shut:
             self.shut_target(self.directions[end])
         self.watch()

@@ -130,12 +130,18 @@ class Direction:
             or self.long_left
             or self.held.data
             or self.outlet.gone
+            or self.outlet.backlog
         )
 
     @property
     def blocked(self) -> bool:
         """Nothing may be read: the target is full, or a policy holds a message."""
-        return bool(self.outlet.backlog) or (self.judge is not None and bool(self.judge.waiting))
+        return self.outlet.full or (self.judge is not None and bool(self.judge.waiting))
+
+    @property
+    def delivered(self) -> bool:
+        """Nothing of what was read waits to go on."""
+        return not self.outlet.backlog and not (self.judge is not None and self.judge.waiting)
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
@@ -465,7 +471,7 @@ class Direction:
             postponed, self._postponed = self._postponed, None
             postponed()
             self._see_whether_plain()
-        if self.ended and not self.blocked:
+        if self.ended and self.delivered:
             self.pass_on_end()
         self.channel.watch()
 

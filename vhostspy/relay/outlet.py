@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 PORTION = 36_544
 #: pause before sending is tried again when too many descriptors are on their way
 RETRY_NS = 5_000_000
+#: portions that may wait meanwhile
+MOST_STALLED = 64
 
 _GONE = (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN, errno.ESHUTDOWN)
 
@@ -116,6 +118,15 @@ class Outlet:
     def wants_room(self) -> bool:
         """Whether the target must be watched for room."""
         return bool(self.backlog) and not self.stalled
+
+    @property
+    def full(self) -> bool:
+        """Whether nothing more should be brought.
+
+        While too many descriptors are on their way some more is taken: those that lie unread in the source count as
+        well, and if nobody took them out, none could ever be sent.
+        """
+        return len(self.backlog) > (MOST_STALLED if self.stalled else 0)
 
     def lose_target(self) -> None:
         """Nobody reads there any more."""

@@ -70,6 +70,8 @@ class Relay:
         self._last_number = 0
         self._queues: tuple[deque[Waiting], deque[Waiting]] = (deque(), deque())
         self._listening = False
+        #: connections could not be accepted lately, which was said
+        self._refusing = False
 
     # -- from start to end --------------------------------------------------------------------------------------------
 
@@ -170,10 +172,13 @@ class Relay:
         except BlockingIOError:
             return
         except OSError as error:
-            self.settings.say(f"{side.name}: cannot accept a connection now: {error.strerror}")
+            if not self._refusing:
+                self._refusing = True
+                self.settings.say(f"{side.name}: cannot accept a connection now: {error.strerror}; trying again")
             self._listen(False)
             self.loop.call_at(monotonic_ns() + ACCEPT_PAUSE_NS, lambda now: self._listen(True))
             return
+        self._refusing = False
         arrived.setblocking(False)
         waiting = Waiting(arrived)
         self._watch_waiting(waiting)

@@ -1,0 +1,180 @@
+"""Cases that need a process of their own: a small table of descriptors, another user. Prints what was found as JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.relay.harness import (
+    Relayed,
+    close_all,
+    connected,
+    message,
+    pair,
+    quiet,
+    receive,
+    rights,
+    send,
+    sized,
+    tagged,
+    until,
+)
+from vhostspy.relay import outlet
+
+Found = dict[str, Any]
+
+
+def limit_to(count: int) -> None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (count, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+
+
+def fill_table(leave: int) -> list[int]:
+    """Open descriptors until only so many more fit."""
+    filler = []
+    try:
+        while True:
+            filler.append(os.dup(0))
+    except OSError:
+        pass
+    close_all([filler.pop() for _ in range(leave)])
+    return filler
+
+
+def too_many_refs(folder: Path) -> Found:
+    """One user may have about RLIMIT_NOFILE descriptors under way; the relay counts with the peers."""
+    limit_to(200)
+    refused = 0
+    send_before = outlet.Outlet._try
+
+    def counting(self: outlet.Outlet, data: memoryview, fds: list[int]) -> int:
+        nonlocal refused
+        sent = send_before(self, data, fds)
+        refused += self.stalled
+        return sent
+
+    outlet.Outlet._try = counting  # type: ignore[method-assign]
+    sent = 10
+    with Relayed(folder) as relayed:
+        front, back = relayed.open()
+        with relayed.frozen():
+            for at in range(sent):
+                send(front, sized(20, fill=at), range(at * 4, at * 4 + 4))
+            # others' descriptors under way, so many that those of the messages are no help
+            ballast = pair()
+            fds = tagged(0)
+            for _ in range(2):
+                ballast[0].sendmsg([b"!"], rights(fds * 101))
+            close_all(fds)
+        until(lambda: refused > 20)
+        silent = quiet(back)
+        for end in ballast:
+            end.close()
+        tags = [list(receive(back).tags) for _ in range(sent)]
+    cpu = sum(os.times()[:2])
+    return {"refused": refused, "silent": silent, "tags": tags, "sent": sent, "cpu_s": cpu}
+
+
+def deadlock_of_refs(folder: Path) -> Found:
+    """The sender's own unread descriptors are what is too many: they must be taken out, or nothing moves for ever."""
+    limit_to(200)
+    with Relayed(folder) as relayed:
+        front, back = relayed.open()
+        sent = 0
+        with relayed.frozen():
+            while sent < 1000:
+                fds = tagged(*range(sent * 4, sent * 4 + 4))
+                try:
+                    front.sendmsg([sized(20)], rights(fds))
+                except OSError:
+                    break
+                finally:
+                    close_all(fds)
+                sent += 1
+        tags = [list(receive(back).tags) for _ in range(sent)]
+    return {"sent": sent, "tags": tags}
+
+
+def table_full_on_receive(folder: Path) -> Found:
+    limit_to(100)
+    with Relayed(folder) as relayed:
+        front, back = relayed.open()
+        send(front, sized(20), [1])
+        receive(back)
+        fds = tagged(*range(8))
+        filler = fill_table(4)
+        front.sendmsg([sized(20)], rights(fds))
+        until(lambda: relayed.relay.failure is not None)
+        ended = not relayed.relay.sessions
+        close_all(filler)
+        close_all(fds)
+        until(lambda: not any("memfd" in _leads_to(name) for name in os.listdir("/proc/self/fd")), "all are closed")
+        return {"failure": relayed.relay.failure, "ended": ended}
+
+
+def _leads_to(name: str) -> str:
+    try:
+        return os.readlink(f"/proc/self/fd/{name}")
+    except FileNotFoundError:
+        return ""
+
+
+def table_full_on_accept(folder: Path) -> Found:
+    limit_to(100)
+    with Relayed(folder) as relayed:
+        filler = fill_table(1)
+        front = connected(relayed.front_path)
+        until(lambda: relayed.said)
+        reached: list[int] = []
+        from time import monotonic_ns
+
+        relayed.call(lambda: relayed.relay.loop.call_at(monotonic_ns() + 350_000_000, reached.append))
+        until(lambda: reached)
+        said = sum("cannot accept" in line for line in relayed.said)
+        close_all(filler)
+        back, _ = relayed.back_listener.accept()
+        with front, back:
+            back.settimeout(10)
+            send(front, sized(20), [3])
+            return {"said": said, "served": receive(back).tags == (3,)}
+
+
+def table_full_on_nested(folder: Path) -> Found:
+    """There is room to receive the socket, and not for a pair of our own: it is passed on as it is."""
+    limit_to(100)
+    found = []
+    for leave in (1, 2, 3, 4):
+        place = folder / str(leave)
+        place.mkdir()
+        with Relayed(place) as relayed:
+            front, back = relayed.open()
+            send(front, sized(20))
+            receive(back)
+            ours, theirs = pair()
+            filler = fill_table(leave)
+            front.sendmsg([message(21)], rights([theirs.fileno()]))
+            theirs.close()
+            data, _, _, _ = back.recvmsg(4096, 0)
+            found.append(len(data) == 12)
+            close_all(filler)
+            ours.close()
+            send(front, sized(20), [4])
+            found.append(receive(back).tags == (4,))
+    return {"alive": all(found)}
+
+
+CASES: dict[str, Callable[[Path], Found]] = {
+    case.__name__: case
+    for case in (too_many_refs, deadlock_of_refs, table_full_on_receive, table_full_on_accept, table_full_on_nested)
+}
+
+if __name__ == "__main__":
+    if len(sys.argv) > 3:
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+    print(json.dumps(CASES[sys.argv[1]](Path(sys.argv[2]))))
