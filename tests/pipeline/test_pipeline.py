@@ -240,7 +240,10 @@ def test_any_records_can_be_shown(recorded: list[Record]) -> None:
         if isinstance(item, Message):
             summary.add(item)
             lines = [view.message(item) for view in views]
-            assert "message" in json.loads(as_json.message(item))
+            line = as_json.message(item)
+            assert "message" in json.loads(line)
+            assert line == json.dumps(as_json.values(item), default=bytes.hex) + "\n"
+            assert line == as_json.message(item)
         else:
             lines = [view.event(item) for view in views]
             assert "event" in json.loads(as_json.event(item))

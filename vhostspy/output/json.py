@@ -10,7 +10,8 @@ import json
 from typing import Any
 
 from vhostspy.capture.record import LATE_FDS, UNSURE_FDS, Descriptor
-from vhostspy.message import Event, Finding, Message, end_name
+from vhostspy.dissectors.codec import Context
+from vhostspy.message import SPY, Event, Finding, Message, end_name
 
 #: without -x, this much of a message's octets
 MOST_OCTETS = 4096
@@ -27,15 +28,53 @@ def _octets(value: object) -> Any:
 
 _encode = json.JSONEncoder(default=_octets).encode
 
+#: of messages of these octets the part that is always the same is written once
+_MOST_KEPT = 256
+_MOST_PARTS = 8192
+#: members that follow from a message's octets and its sender
+_SAME = ("from", "protocol", "message", "id", "kind", "flags", "need_reply", "size", "fields", "names", "info")
+
 
 class Json:
     """Writes one capture's items as lines."""
 
     def __init__(self, octets: bool = False) -> None:
         self.most_octets = None if octets else MOST_OCTETS
+        #: octets, what they depend on -> what of the line comes of them: names and members; octets in hex
+        self._parts: dict[tuple[bytes, str, str, int, str, Context], tuple[str, str, str]] = {}
 
     def message(self, message: Message) -> str:
-        return _encode(self.values(message)) + "\n"
+        data = message.data
+        if message.kind == "raw" or len(data) > _MOST_KEPT or message.original is not None:
+            return _encode(self.values(message)) + "\n"
+        if message.marks or message.reads > 1 or message.sender == SPY:
+            return _encode(self.values(message)) + "\n"
+        # what follows writes the same as the line above, in a third of the time
+        protocol = message.protocol
+        key = (data, protocol, message.channel, message.sender, message.byte_order, message.context)
+        parts = self._parts.get(key)
+        if parts is None:
+            if len(self._parts) >= _MOST_PARTS:
+                self._parts.clear()
+            parts = self._parts[key] = self._written_once(message)
+        before, same, octets = parts
+        answers, latency = message.answers, message.latency_ns
+        findings = _encode([finding(one, protocol) for one in message.findings]) if message.findings else "[]"
+        fds = _encode([descriptor(fd) for fd in message.fds]) if message.fds else "[]"
+        return (
+            f'{{"no": {message.no}, "time_ns": {message.time_ns}, "session": {message.session}, {before}'
+            f'"channel_no": {message.channel_no}, {same}'
+            f'"answers": {"null" if answers is None else answers}, '
+            f'"latency_ns": {"null" if latency is None else latency}, '
+            f'"findings": {findings}, "fds": {fds}, "bytes": "{octets}"}}\n'
+        )
+
+    def _written_once(self, message: Message) -> tuple[str, str, str]:
+        """The channel; sender, name and members; octets: as parts of a line."""
+        values = self.values(message)
+        before = _encode({"channel": message.channel})[1:-1]
+        same = _encode({name: values[name] for name in _SAME})[1:-1]
+        return f"{before}, ", f"{same}, ", message.data.hex()
 
     def values(self, message: Message) -> dict[str, Any]:
         """The object, before it is written."""

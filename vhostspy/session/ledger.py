@@ -62,7 +62,7 @@ def request_answered(ledger: Ledger, reply: Message) -> Message | None:
 def after(ledger: Ledger, message: Message) -> Ledger:
     """The ledger once ``message`` has passed; its ``answers`` and ``awaited`` must have been filled in."""
     key = (message.channel, message.channel_no)
-    waiting, unasked, last, forgotten = ledger.get(key, _NEW)
+    waiting, unasked, last, forgotten = ledger.get(key) or _NEW
     sender = message.sender
     if sender < 2:  # not vhostspy's own
         last = (message.no, last[1]) if sender == FRONT_END else (last[0], message.no)

@@ -124,8 +124,8 @@ def _learn(session: Session, evidence: Evidence) -> Session:
 
 def _get_features(session: Session, message: Message, fields: Fields) -> Session:
     offered = fields.get("features")
-    if offered is None:
-        return session
+    if offered is None or offered == session.virtio_offered:
+        return session  # also a way to wait: it is asked for again and again
     session = session._replace(virtio_offered=offered)
     return _learn(session, session.evidence._replace(virtio=offered))
 
@@ -134,6 +134,8 @@ def _set_features(session: Session, message: Message, fields: Fields) -> Session
     agreed = fields.get("features")
     if agreed is None:
         return session
+    if session.features_set and agreed == session.virtio_agreed and agreed & PROTOCOL_FEATURES:
+        return session  # nothing new, and no rings to enable
     session = session._replace(context=session.context._replace(virtio_features=agreed), features_set=True)
     if not agreed & PROTOCOL_FEATURES and session.rings:
         # without the bit there is no SET_VRING_ENABLE: all rings are enabled at once
@@ -239,12 +241,17 @@ def _ring(session: Session, message: Message, fields: Fields, **changes: Any) ->
             return session
         # a ring that is first heard of after SET_FEATURES without the bit is enabled from the start
         ring = Ring(index, enabled=session.features_set and not (session.virtio_agreed or 0) & PROTOCOL_FEATURES)
-    rings = {**session.rings, index: ring._replace(no=message.no, **changes)}
-    # as in _with_ledger
+    # most of what is sent is about rings: as in _with_ledger
+    values = list(ring)
+    values[_RING["no"]] = message.no
+    for name, value in changes.items():
+        values[_RING[name]] = value
+    rings = {**session.rings, index: tuple.__new__(Ring, values)}
     return tuple.__new__(Session, (*session[:_RINGS], rings, *session[_RINGS + 1 :]))
 
 
 _RINGS = Session._fields.index("rings")
+_RING = {name: position for position, name in enumerate(Ring._fields)}
 
 
 def _vring_num(session: Session, message: Message, fields: Fields) -> Session:
