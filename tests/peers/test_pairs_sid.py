@@ -71,7 +71,6 @@ def test_e_linux_and_passt(bench: Bench) -> None:
     """The guest gets an address by DHCP and a file of 1 MiB by HTTP from this machine."""
     blob = os.urandom(1 << 20)
     bench.path("blob").write_bytes(blob)
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(bench.folder)))
     # passt makes user namespaces, which a chroot forbids: it runs outside, by the chroot's loader; it becomes nobody
     # before it makes its socket
     bench.folder.chmod(0o777)
@@ -85,7 +84,11 @@ def test_e_linux_and_passt(bench: Bench) -> None:
     )
     bench.wait_for_socket("be.sock", passt)
     relay = bench.relay()
-    with server, in_background(server.serve_forever, server.shutdown):
+    handler = partial(Quiet, directory=str(bench.folder))
+    with (
+        http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server,
+        in_background(server.serve_forever, server.shutdown),
+    ):
         qemu = bench.linux(f"p={server.server_port} t=net", bench.net())
         qemu.expect("MARK-OK net", LINUX)
         assert qemu.ended(LINUX) == 0
