@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from vhostspy.capture import facts
-from vhostspy.capture.facts import comment, describe
+from vhostspy.capture.facts import Facts, comment, describe, words
 from vhostspy.capture.record import (
     DESCRIPTOR,
     Descriptor,
@@ -146,8 +146,59 @@ def test_the_comment_names_what_people_ask_for() -> None:
         Descriptor("socket", "socket", inode=9),
         Descriptor("call", "eventfd", eventfd_id=1),
     ]
-    assert comment(found, 9) == "memory memfd 512 MiB, kick eventfd 42, file 5 B, socket socket 9, call eventfd 1"
-    assert comment(found, 3) == "memory memfd 512 MiB, kick eventfd 42, 3 more"
+    said = [words(one) for one in found]
+    assert comment(said[:4]) == b"memory memfd 512 MiB, kick eventfd 42, file 5 B, socket socket 9"
+    assert comment(said) == b"memory memfd 512 MiB, kick eventfd 42, file 5 B, 2 more"
+
+
+def test_many_at_once_are_told_apart_and_each_is_closed() -> None:
+    facts_of = Facts()
+    try:
+        for role in ("kick", "memory"):
+            reading, writing_end = os.pipe()
+            fds = [os.eventfd(0), os.memfd_create("one"), os.eventfd(7), os.memfd_create("two"), reading]
+            os.ftruncate(fds[3], 4096)
+            single = [describe(fd, role) for fd in fds]
+            entries, _ = facts_of.take(fds, role)
+            assert [unpack_descriptor(entries[at : at + 128]) for at in range(0, len(entries), 128)] == single
+            for fd in fds:
+                with pytest.raises(OSError):
+                    os.fstat(fd)
+            os.close(writing_end)
+    finally:
+        facts_of.close()
+
+
+def test_what_is_remembered_of_a_memfd_is_what_does_not_change() -> None:
+    facts_of = Facts()
+    fd = os.memfd_create("ram", os.MFD_ALLOW_SEALING)
+    try:
+        for change in (
+            lambda: os.ftruncate(fd, 4096),
+            lambda: os.ftruncate(fd, 8192),
+            lambda: fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_GROW),
+        ):
+            change()
+            for again in (os.dup(fd), os.dup(fd), os.open(f"/proc/self/fd/{fd}", os.O_RDONLY)):
+                expected = describe(again, "memory")
+                assert unpack_descriptor(facts_of.take([again], "memory")[0]) == expected
+    finally:
+        os.close(fd)
+        facts_of.close()
+
+
+def test_an_eventfd_does_not_live_longer_because_it_was_looked_at() -> None:
+    facts_of = Facts()
+    try:
+        before = len(os.listdir("/proc/self/fd"))
+        fd = os.eventfd(0)
+        number = eventfd_id(fd)
+        facts_of.take([fd], "kick")
+        assert len(os.listdir("/proc/self/fd")) == before
+        left = [Path(f"/proc/self/fdinfo/{name}") for name in os.listdir("/proc/self/fd")]
+        assert not any(f"eventfd-id: {number}\n" in path.read_text() for path in left if path.exists())
+    finally:
+        facts_of.close()
 
 
 @pytest.mark.parametrize("count", [1, 4, 5, 8, 253])

@@ -1,18 +1,24 @@
 """What the kernel says of a descriptor that goes by, without reading from it or changing it.
 
-Runs in the relay when nothing is ready to be read, so it counts in system calls: an eventfd needs one file of /proc
-(its id is there only), a socket one fstat, memory four short calls.
+Runs in the relay, mostly when nothing is ready to be read, so it counts in system calls. ``describe`` finds out
+anything about anything; in /proc that takes 15 µs. ``Facts`` does the two kinds that come in numbers for 3 µs each:
+
+- an eventfd's id is in /proc only. The kernel makes that text anew at every read and looks the number up then, so one
+  open file of fdinfo serves all: each eventfd is put into the place (``dup2``) that the file tells of.
+- a memfd's name never changes, and its inode number does not come again, so its entry is remembered by these and by
+  what may change.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import re
 import stat
 from collections.abc import Sequence
 from typing import Final
 
-from .record import Descriptor
+from .record import Descriptor, pack_descriptor
 
 #: F_GET_SEALS; the fcntl module has it, type checkers do not always
 _GET_SEALS: Final = getattr(fcntl, "F_GET_SEALS", 1034)
@@ -20,23 +26,102 @@ _ACCESS: Final = {os.O_RDONLY: "r", os.O_WRONLY: "w", os.O_RDWR: "rw"}
 _EVENTFD_ROLES: Final = frozenset({"kick", "call", "err", "log-event", "irq"})
 _EVENTFD_NAME: Final = "anon_inode:[eventfd]"
 _INFO_SIZE: Final = 1024
+#: inode (since Linux 5.14) and eventfd-id (since 5.2) in such a file
+_EVENTFD: Final = re.compile(rb"(?:\nino:\t(\d+))?\neventfd-count:[ 0-9a-f]+\neventfd-id: *(\d+)").search
+#: entries that are remembered
+_MOST_KNOWN: Final = 1024
+#: descriptors that a comment names
+COMMENTED: Final = 4
 
 #: the device number all anonymous inodes share; 0: not asked yet
 _anonymous_device = 0
 
 
-def describe(fd: int, role: str = "", folder: int | None = None) -> Descriptor:
+class Facts:
+    """Takes the facts of many descriptors. Owns three descriptors, until ``close``."""
+
+    __slots__ = ("_info", "_known", "_nothing", "_place")
+
+    def __init__(self) -> None:
+        #: (entry, words for the comment)
+        self._known: dict[tuple[str, int, int, int, int | str, int | None], tuple[bytes, bytes]] = {}
+        self._info = -1
+        self._nothing = os.eventfd(0, os.EFD_CLOEXEC)
+        self._place = os.dup(self._nothing)
+        try:
+            self._info = os.open(f"/proc/self/fdinfo/{self._place}", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            pass  # no /proc: then little is known
+
+    def close(self) -> None:
+        for fd in (self._nothing, self._place, self._info):
+            if fd >= 0:
+                os.close(fd)
+        self._nothing = self._place = self._info = -1
+
+    def take(self, fds: Sequence[int], role: str) -> tuple[bytes, bytes]:
+        """Take the facts of these descriptors and close them: their entries, and a comment in a few words (ASCII)."""
+        entries: list[bytes] = []
+        said: list[bytes] = []
+        events = role in _EVENTFD_ROLES and self._info >= 0
+        for fd in fds:
+            found = (self._event(fd, role) if events else None) or self._memory(fd, role) or _entry(describe(fd, role))
+            os.close(fd)
+            entries.append(found[0])
+            said.append(found[1])
+        if events:
+            os.dup2(self._nothing, self._place, False)  # an eventfd must not live longer because it lies there
+        return b"".join(entries), comment(said)
+
+    def _event(self, fd: int, role: str) -> tuple[bytes, bytes] | None:
+        """None: it is no eventfd."""
+        try:
+            os.dup2(fd, self._place, False)
+            found = _EVENTFD(os.pread(self._info, _INFO_SIZE, 0))
+        except OSError:
+            return None
+        if found is None:
+            return None
+        inode, number = int(found[1] or 0), int(found[2])
+        key = (role, 0, inode, number, "", None)
+        return self._known.get(key) or self._remember(key, _eventfd(fd, role, inode, number))
+
+    def _memory(self, fd: int, role: str) -> tuple[bytes, bytes] | None:
+        """None: it is no memfd, or the first."""
+        try:
+            state = os.fstat(fd)
+        except OSError:
+            return None
+        if not stat.S_ISREG(state.st_mode) or state.st_nlink:
+            return None
+        key = (role, state.st_dev, state.st_ino, state.st_size, _access(fd), _seals(fd))
+        known = self._known.get(key)
+        if known is not None:
+            return known
+        described = describe(fd, role)
+        if described.kind != "memfd":
+            return None  # a file system may give the inode of a file that is gone to another
+        return self._remember(key, described)
+
+    def _remember(
+        self, key: tuple[str, int, int, int, int | str, int | None], described: Descriptor
+    ) -> tuple[bytes, bytes]:
+        if len(self._known) >= _MOST_KNOWN:
+            self._known.clear()
+        self._known[key] = found = _entry(described)
+        return found
+
+
+def _entry(described: Descriptor) -> tuple[bytes, bytes]:
+    return pack_descriptor(described), words(described)
+
+
+def describe(fd: int, role: str = "") -> Descriptor:
     """Take what can be found out about ``fd``, which stays open and the caller's.
 
-    role: what the message says it is for; only a hint where to look first. folder: an open descriptor of
-    ``/proc/self/fdinfo``, which makes it a little faster. Never raises: a closed or odd descriptor is an ``other``
-    about which little is known.
+    role: what the message says it is for. Never raises: a closed or odd descriptor is an ``other`` about which little
+    is known.
     """
-    info = b""
-    if role in _EVENTFD_ROLES:
-        info = _info(fd, folder)
-        if b"eventfd-count:" in info:
-            return _eventfd(fd, role, info)
     try:
         state = os.fstat(fd)
     except (OSError, ValueError, OverflowError):
@@ -66,7 +151,7 @@ def describe(fd: int, role: str = "", folder: int | None = None) -> Descriptor:
             # other files of tmpfs answer too, with "sealed against seals" unless they are memfds
             seals = None
     elif name.startswith("anon_inode:[eventfd"):
-        return _eventfd(fd, role, info or _info(fd, folder))
+        return _eventfd(fd, role, *_numbers(_info(fd)))
     elif name.startswith("anon_inode:[userfaultfd"):
         kind = "userfaultfd"
     else:
@@ -74,23 +159,23 @@ def describe(fd: int, role: str = "", folder: int | None = None) -> Descriptor:
     return Descriptor(role, kind, access, device, inode, size, seals, None, name)
 
 
-def comment(found: Sequence[Descriptor], most: int) -> str:
-    """Descriptors in a few words for people, as ``memory memfd 512 MiB, kick eventfd 42``; at most ``most`` of them."""
-    words = [_words(one) for one in found[:most]]
-    if len(found) > most:
-        words[-1] = f"{len(found) - most + 1} more"
-    return ", ".join(words)
+def comment(said: Sequence[bytes]) -> bytes:
+    """Descriptors' words in one line for people: ``memory memfd 512 MiB, kick eventfd 42, 3 more``."""
+    if len(said) <= COMMENTED:
+        return b", ".join(said)
+    return b"%b, %d more" % (b", ".join(said[: COMMENTED - 1]), len(said) - COMMENTED + 1)
 
 
-def _words(one: Descriptor) -> str:
-    words = [one.role, one.kind]
+def words(one: Descriptor) -> bytes:
+    """A descriptor in a few words (ASCII)."""
+    said = [one.role, one.kind]
     if one.eventfd_id is not None:
-        words.append(str(one.eventfd_id))
+        said.append(str(one.eventfd_id))
     elif one.size is not None:
-        words.append(_size(one.size))
+        said.append(_size(one.size))
     elif one.kind in ("socket", "pipe"):
-        words.append(str(one.inode))
-    return " ".join(filter(None, words))
+        said.append(str(one.inode))
+    return " ".join(filter(None, said)).encode()
 
 
 def _size(octets: int) -> str:
@@ -100,30 +185,24 @@ def _size(octets: int) -> str:
     return f"{octets} B"
 
 
-def _eventfd(fd: int, role: str, info: bytes) -> Descriptor:
+def _eventfd(fd: int, role: str, inode: int, number: int | None) -> Descriptor:
     global _anonymous_device
     if not _anonymous_device:
         _anonymous_device = os.fstat(fd).st_dev
     # an eventfd cannot be opened again: it is always for reading and writing
-    inode, number = _number(info, b"\nino:") or 0, _number(info, b"\neventfd-id:")
     return Descriptor(role, "eventfd", "rw", _anonymous_device, inode, None, None, number, _EVENTFD_NAME)
 
 
-def _number(info: bytes, name: bytes) -> int | None:
-    """What stands behind this name, up to the end of the line."""
-    try:
-        return int(info.partition(name)[2].partition(b"\n")[0])
-    except ValueError:
-        return None
+def _numbers(info: bytes) -> tuple[int, int | None]:
+    """Inode and id of an eventfd, from its file in fdinfo."""
+    found = _EVENTFD(info)
+    return (int(found[1] or 0), int(found[2])) if found else (0, None)
 
 
-def _info(fd: int, folder: int | None) -> bytes:
+def _info(fd: int) -> bytes:
     try:
-        if folder is None:
-            file = os.open(f"/proc/self/fdinfo/{fd}", os.O_RDONLY | os.O_CLOEXEC)
-        else:
-            file = os.open(str(fd), os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder)
-    except (OSError, ValueError):
+        file = os.open(f"/proc/self/fdinfo/{fd}", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
         return b""
     try:
         return os.read(file, _INFO_SIZE)

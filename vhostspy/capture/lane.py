@@ -15,6 +15,7 @@ from struct import error as struct_error
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from . import pcapng
+from .facts import COMMENTED
 from .long import LONG, Long
 from .record import (
     CHANNELS,
@@ -41,9 +42,8 @@ if TYPE_CHECKING:
 _MOST_TEMPLATES: Final = 1024
 #: of an event's text in the comment, in octets
 _MOST_TEXT: Final = 400
-#: width of a descriptor in the comment, and how many of one message it names
+#: width of a descriptor in the comment
 COMMENT_WIDTH: Final = 40
-COMMENTED: Final = 4
 
 _PACKET: Final = pcapng.PACKET_HEADER
 _HEADS: Final = _PACKET.size + pcapng.TAGS.size + HEADER.size

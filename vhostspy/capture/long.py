@@ -16,8 +16,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from . import pcapng
-from .facts import comment
-from .record import HEADER, INCOMPLETE, MAX_PACKET, ORIGINAL, SNAPPED, flag_words, pack_descriptor
+from .record import HEADER, INCOMPLETE, MAX_PACKET, ORIGINAL, SNAPPED, flag_words
 
 if TYPE_CHECKING:
     from .lane import Lane
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
 LONG: Final = 16 * 1024
 #: octets of a message, and its descriptor entries, in one record
 _MOST_OCTETS: Final = MAX_PACKET - pcapng.TAGS.size - HEADER.size
-#: descriptors that the comment names
-_COMMENTED: Final = 4
 _HEADS: Final = pcapng.PACKET_HEADER.size + pcapng.TAGS.size + HEADER.size
 
 
@@ -78,10 +75,9 @@ class Long:
 
     def describe(self, fds: Sequence[int], role: str) -> None:
         """Take the facts of its descriptors, which are closed."""
-        found = self.lane.writer.describe(fds, role)
-        self.entries = b"".join(map(pack_descriptor, found))
-        self.count = len(found)
-        self.comment = comment(found, _COMMENTED)
+        self.entries, comment = self.lane.writer.facts.take(fds, role)
+        self.count = len(fds)
+        self.comment = comment.decode()
 
     def begin(self, view: memoryview) -> bool:
         """Write the first octets; False: they were all."""
