@@ -81,6 +81,8 @@ class Lane:
     """One direction of one channel. The relay calls, for each message that it has passed on, one of
 
     - ``plain(view, wall_ns, mono_ns)``: a whole message that came in one read, without descriptors, unchanged;
+    - ``several(view, cuts, wall_ns, mono_ns)``: messages like that, one behind the other; ``cuts`` are their ends;
+    - ``carrying(view, wall_ns, mono_ns, fds)``: the same with descriptors, which came with its first octet's read;
     - ``message(view, wall_ns, mono_ns, span_ns, reads, flags, fds, fds_at)``: any whole message;
     - ``raw(…)``: octets that could not be framed;
     - ``begin(length, view, …)``, ``add(view, mono_ns)``, ``finish()``: a message passed on before it was there whole.
@@ -90,8 +92,8 @@ class Lane:
     """
 
     __slots__ = (
-        "channel", "channel_no", "interface", "key", "long", "low", "previous", "protocol", "rows", "sender", "session",
-        "templates", "variants", "writer", "_byte_order", "_direction", "_protocol_no", "_tags",
+        "carried", "channel", "channel_no", "interface", "key", "long", "low", "previous", "protocol", "rows", "sender",
+        "session", "templates", "variants", "writer", "_byte_order", "_direction", "_protocol_no", "_tags",
     )  # fmt: skip
 
     def __init__(
@@ -121,6 +123,8 @@ class Lane:
             places = (rows.header.id_at, rows.header.flags_at, rows.header.size_at)
             self.key = slice(min(places), max(places) + 4)
         self.templates: dict[bytes, _Plain] = {}
+        #: the same with so many descriptors; where their comment goes, what they are for
+        self.carried: dict[tuple[bytes, int], tuple[_Plain, int, str]] = {}
         self.variants: dict[tuple[bytes, int, int, int, int, int], _Template] = {}
         #: a block's time is two halves; templates hold the upper one, of which this is the time (it lasts four seconds)
         self.low = 0
@@ -156,6 +160,55 @@ class Lane:
             # none like this came before, or the upper half of the time is another now
             pass
         self.message(view, wall_ns, mono_ns)
+
+    def several(self, view: memoryview, cuts: Sequence[int], wall_ns: int, mono_ns: int) -> None:
+        """Record messages of one read, as ``plain`` would each: half its time, since they share the look-ups."""
+        w = self.writer
+        buffer, templates, key = w.buffer, self.templates, self.key
+        time = wall_ns - self.low
+        start = 0
+        for end_of_message in cuts:
+            data = view[start:end_of_message].tobytes()
+            try:
+                size, pack, front, middle, rest, options, tail = templates[data[key]]
+                pos = w.pos
+                end = pos + size
+                if mono_ns < w.due and end <= w.limit:
+                    number = w.number + 1
+                    pack(
+                        buffer, pos, front, time, middle, number, wall_ns, mono_ns, rest, data, options, number, tail,
+                    )  # fmt: skip
+                    w.number = number
+                    w.pos = end
+                    start = end_of_message
+                    continue
+            except (KeyError, struct_error):
+                pass
+            self.message(view[start:end_of_message], wall_ns, mono_ns)
+            time = wall_ns - self.low
+            start = end_of_message
+
+    def carrying(self, view: memoryview, wall_ns: int, mono_ns: int, fds: Sequence[int]) -> None:
+        """Record a message as ``plain`` would, with descriptors."""
+        w = self.writer
+        data = view.tobytes()
+        try:
+            (size, pack, front, middle, rest, options, tail), comment_at, role = self.carried[data[self.key], len(fds)]
+            pos = w.pos
+            end = pos + size
+            if mono_ns < w.due and end <= w.limit:
+                number = w.number + 1
+                pack(
+                    w.buffer, pos, front, wall_ns - self.low, middle, number, wall_ns, mono_ns, rest, data, options,
+                    number, tail,
+                )  # fmt: skip
+                w.number = number
+                w.pos = end
+                w.adopt(pos + _HEADS, pos + comment_at, fds, role)
+                return
+        except (KeyError, struct_error):
+            pass
+        self.message(view, wall_ns, mono_ns, 0, 1, 0, fds)
 
     def message(
         self,
@@ -194,9 +247,13 @@ class Lane:
             if len(self.variants) >= _MOST_TEMPLATES:
                 self.variants.clear()
                 self.templates.clear()
+                self.carried.clear()
             self.variants[variant] = template
-            if variant[2:] == (0, 1, 0, 0) and self._declared_length(key) == length:
-                self.templates[key] = _plain(template, length)
+            if variant[3:] == (1, 0, 0) and self._declared_length(key) == length:
+                if fds:
+                    self.carried[key, len(fds)] = _plain(template, length, len(fds)), template.comment_at, template.role
+                else:
+                    self.templates[key] = _plain(template, length)
         self._pack(template, data, length, wall_ns, mono_ns, span_ns, flags, fds)
 
     def raw(
@@ -357,6 +414,7 @@ class Lane:
         """All templates hold the upper half of the time that was."""
         self.low = wall_ns >> 32 << 32
         self.templates.clear()
+        self.carried.clear()
         self.variants.clear()
 
     def _template(
@@ -409,11 +467,12 @@ def block_size(front: bytes) -> int:
     return int.from_bytes(front[4:8], "little")
 
 
-def _plain(template: _Template, length: int) -> _Plain:
-    """The template without a span, which is 0: one argument less."""
+def _plain(template: _Template, length: int, count: int = 0) -> _Plain:
+    """The template without a span, which is 0: one argument less. count: of the descriptors' entries, left blank."""
     size, _, front, middle, rest, options, tail, _, _ = template
     rest = bytes(8) + rest
-    pack = Struct(f"<16sI{len(middle)}sQQQ{len(rest)}s{length}s{len(options)}sQ8s").pack_into
+    entries = f"{count * DESCRIPTOR.size}x"
+    pack = Struct(f"<16sI{len(middle)}sQQQ{len(rest)}s{entries}{length}s{len(options)}sQ8s").pack_into
     return size, pack, front, middle, rest, options, tail
 
 

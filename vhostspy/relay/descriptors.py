@@ -13,7 +13,11 @@ from array import array
 
 #: room for the 253 descriptors that Linux lets through in one message
 CONTROL_SIZE = socket.CMSG_SPACE(253 * 4)
-RECEIVE_FLAGS = socket.MSG_CMSG_CLOEXEC | socket.MSG_DONTWAIT
+#: what a read says when descriptors were lost; a plain int, since an enumeration's "&" takes longer than a read
+CUT_SHORT = int(socket.MSG_CTRUNC)
+#: level and type of ancillary data that is descriptors
+RIGHTS = (socket.SOL_SOCKET, socket.SCM_RIGHTS)
+RECEIVE_FLAGS = int(socket.MSG_CMSG_CLOEXEC | socket.MSG_DONTWAIT)
 
 Ancillary = list[tuple[int, int, bytes]]
 

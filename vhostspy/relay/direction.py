@@ -1,9 +1,10 @@
 """One direction of a channel: how a chunk of bytes becomes messages, and goes on.
 
 1. ``pump`` reads as much as there is, behind what is held from before. The usual case, one whole message without
-   descriptors, is sent and recorded right there.
-2. ``_chunk`` cuts it into messages. Descriptors belong to the message that holds the chunk's last byte: the kernel
-   stops a read behind the buffer that carries some. (With exact reads there is never more than one message.)
+   descriptors, is sent and recorded right there; ``_whole`` does the same for several, and for one with descriptors.
+2. ``_chunk`` does everything else: it cuts it into messages. Descriptors belong to the message that holds the chunk's
+   last byte: the kernel stops a read behind the buffer that carries some. (With exact reads there is never more than
+   one message.)
 3. What is incomplete at the end is held, so that a receiver that reads a payload with one call finds it whole; for at
    most ``HOLD_NS``, and only up to ``HOLD`` bytes. A longer message goes through as it comes.
 4. Whole messages are judged, if there is a policy, and sent in portions: a portion with descriptors is exactly one
@@ -16,6 +17,9 @@ A target that is full stops the reading of its source, and nothing else. Nothing
 from __future__ import annotations
 
 import socket
+from array import array
+from bisect import bisect_right
+from collections.abc import Sequence
 from resource import RLIMIT_NOFILE, getrlimit
 from struct import Struct
 from time import monotonic_ns, time_ns
@@ -24,7 +28,17 @@ from typing import TYPE_CHECKING
 from vhostspy.capture import record
 from vhostspy.dissectors.rows import Channel as ChannelRow
 
-from .descriptors import CONTROL_SIZE, RECEIVE_FLAGS, Ancillary, close_all, duplicate, is_stream_socket, received
+from .descriptors import (
+    CONTROL_SIZE,
+    CUT_SHORT,
+    RECEIVE_FLAGS,
+    RIGHTS,
+    Ancillary,
+    close_all,
+    duplicate,
+    is_stream_socket,
+    received,
+)
 from .framer import LOST, Framer, detect
 from .held import Held, Whole
 from .judge import Judge
@@ -40,6 +54,7 @@ if TYPE_CHECKING:
     from .nowhere import NoLane
 
 _u32 = Struct("=I").unpack_from
+_u16 = Struct("=H").unpack_from
 
 #: the longest message that is held until it is whole
 HOLD = 131_072
@@ -56,9 +71,10 @@ class Direction:
     """
 
     __slots__ = (
-        "_extra", "_header", "_nested_replies", "_nested_requests", "_postponed", "_record_plain", "_recv", "_send",
-        "_size_at", "_timer_set", "channel", "cut", "eager", "ended", "exact", "framer", "held", "injections", "judge",
-        "lane", "long_left", "loop", "lost", "outlet", "plain", "read_bytes", "sender", "shut", "source",
+        "_carriers", "_extra", "_header", "_id_at", "_nested_replies", "_nested_requests", "_postponed",
+        "_record_plain", "_recv", "_send", "_sendmsg", "_size_at", "_timer_set", "_unpack_id", "channel", "cut",
+        "eager", "ended", "exact", "framer", "held", "injections", "judge", "lane", "long_left", "loop", "lost",
+        "outlet", "plain", "read_bytes", "sender", "shut", "source",
     )  # fmt: skip
 
     def __init__(self, channel: Channel, sender: int, source: socket.socket, target: socket.socket) -> None:
@@ -70,7 +86,11 @@ class Direction:
         # for the hot path: bound once
         self._recv = source.recvmsg_into
         self._send = target.send
-        self._header = self._size_at = self._extra = 0
+        self._sendmsg = target.sendmsg
+        self._header = self._size_at = self._extra = self._id_at = 0
+        self._unpack_id = _u32
+        #: ids of messages that may have descriptors, none of which becomes a channel
+        self._carriers: frozenset[int] = frozenset()
         self.outlet = Outlet(session.loop, target, self._outlet_changed, session.fault)
         self.record_in(session.lane(channel, sender))
         self.framer: Framer | None = None
@@ -109,11 +129,16 @@ class Direction:
         """From now on this is a channel of that kind."""
         self.framer = Framer(row)
         self._header, self._size_at, self._extra = self.framer.header, self.framer.size_at, self.framer.extra
+        self._id_at, self._unpack_id = row.header.id_at, _u32 if row.header.id_type == "u32" else _u16
+        carriers = set()
         for (requester, number), message in row.messages.items():
+            if message.request_fds.most and requester == self.sender:
+                carriers.add(number)
             if message.request_fds.channel and requester == self.sender:
                 self._nested_requests[number] = message.request_fds.channel
             if message.reply_fds.channel and requester != self.sender:
                 self._nested_replies[number] = message.reply_fds.channel
+        self._carriers = frozenset(carriers - self._nested_requests.keys() - self._nested_replies.keys())
         policy = self.channel.session.policy
         if policy is not None:
             wanted = policy.wants(self.channel.protocol, self.channel.kind, self.sender)
@@ -169,7 +194,8 @@ class Direction:
             or not self._header <= count <= PORTION
             or _u32(loop.buffer, self._size_at)[0] != count - self._extra
         ):
-            self._received(count, ancillary, flags, 0, wall, mono)
+            if flags & CUT_SHORT or not count or not self._whole(count, ancillary, wall, mono):
+                self._received(count, ancillary, flags, 0, wall, mono)
             return
         data = loop.view[:count]
         try:
@@ -181,6 +207,63 @@ class Direction:
         else:
             delivered = self.outlet.send(data[sent:], [])
             self.record(Whole(data, [], wall, mono), 0 if delivered else record.DROPPED)
+
+    def _whole(self, count: int, ancillary: Ancillary, wall: int, mono: int) -> bool:
+        """What was read is whole messages, the last perhaps with descriptors: pass them on and record them.
+
+        False: there is more to it, and nothing was done.
+        """
+        framer = self.framer
+        if framer is None:
+            return False
+        buffer = self.loop.buffer
+        cuts, _ = framer.walk(buffer, count)
+        if not cuts or cuts[-1] != count:
+            return False
+        last = count
+        if ancillary:
+            last = cuts[-2] if len(cuts) > 1 else 0
+            if (
+                len(ancillary) != 1
+                or ancillary[0][:2] != RIGHTS
+                or self._unpack_id(buffer, last + self._id_at)[0] not in self._carriers
+            ):
+                return False
+            cuts.pop()
+        outlet, view, start = self.outlet, self.loop.view, 0
+        while start < last:
+            end = last
+            if end - start > PORTION:
+                # as many as fit, or one that does not
+                end = cuts[max(bisect_right(cuts, start + PORTION) - 1, bisect_right(cuts, start))]
+            outlet.send(view[start:end], [])
+            start = end
+        fds: Sequence[int] = ()
+        if ancillary:
+            fds = array("i", ancillary[0][2])
+            data = view[last:count]
+            try:
+                # as it came: no list of numbers is made twice
+                sent = 0 if outlet.backlog or outlet.gone else self._sendmsg((data,), ancillary)
+            except OSError:
+                sent = 0
+            if sent < len(data):
+                outlet.send(data[sent:], [] if sent else list(fds), keep=True)
+        if outlet.gone:
+            start = 0
+            for end in cuts:
+                self.lane.message(view[start:end], wall, mono, flags=record.DROPPED)
+                start = end
+            if ancillary:
+                self.lane.message(view[last:count], wall, mono, flags=record.DROPPED, fds=fds)
+        else:
+            if cuts:
+                self.lane.several(view, cuts, wall, mono)
+            if ancillary:
+                self.lane.carrying(view[last:count], wall, mono, fds)
+        if outlet.backlog or outlet.gone:
+            self._see_whether_plain()
+        return True
 
     def _pump_behind_held(self) -> None:
         """The same whenever something stands between a whole message and the target."""
@@ -201,7 +284,7 @@ class Direction:
     def _received(self, count: int, ancillary: Ancillary, flags: int, old: int, wall: int, mono: int) -> None:
         """A read gave ``count`` bytes behind the ``old`` that were held."""
         fds = received(ancillary) if ancillary else []
-        if flags & socket.MSG_CTRUNC:
+        if flags & CUT_SHORT:
             close_all(fds)
             self.channel.session.fault(
                 f"descriptors were lost on the {self.channel.kind} channel: the process has no room for more (limit "

@@ -53,6 +53,13 @@ class NoLane:
     def plain(self, view: memoryview, wall_ns: int, mono_ns: int) -> None:
         self.writer.number += 1
 
+    def several(self, view: memoryview, cuts: Sequence[int], wall_ns: int, mono_ns: int) -> None:
+        self.writer.number += len(cuts)
+
+    def carrying(self, view: memoryview, wall_ns: int, mono_ns: int, fds: Sequence[int]) -> None:
+        self.writer.number += 1
+        close_all(list(fds))
+
     def message(
         self, view: memoryview, wall_ns: int, mono_ns: int, span_ns: int = 0, reads: int = 1, flags: int = 0,
         fds: Sequence[int] = (), fds_at: int = 0,
