@@ -220,6 +220,10 @@ class Relayed:
         self._opened += front, back
         return front, back
 
+    def forget(self) -> None:
+        """The sockets opened so far are the test's alone."""
+        self._opened.clear()
+
     def call(self, function: Callable[[], T]) -> T:
         """Run something in the relay's thread."""
         assert self.thread is not None
@@ -288,6 +292,23 @@ class Relayed:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.stop()
+
+
+@contextmanager
+def running(*sides: Listener | Connector, capture: Path | None = None, **settings: Any) -> Iterator[RelayThread]:
+    """A relay between any two sides, run by a thread."""
+    writer: Writer | Nowhere = Nowhere()
+    if capture is not None:
+        writer = Writer(os.open(capture, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC))
+    front, back = sides
+    relay = RelayThread(Relay((front, back), writer, Settings(**settings)))
+    try:
+        yield relay
+    finally:
+        try:
+            relay.stop()
+        finally:
+            writer.close()
 
 
 class RelayThread:
@@ -372,7 +393,11 @@ def listening(path: str, backlog: int = 128) -> socket.socket:
 def connected(path: str) -> socket.socket:
     made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     made.settimeout(DEADLINE_S)
-    made.connect("\0" + path[1:] if path.startswith("@") else path)
+    try:
+        made.connect("\0" + path[1:] if path.startswith("@") else path)
+    except OSError:
+        made.close()
+        raise
     return made
 
 

@@ -11,6 +11,8 @@ import errno
 import os
 import socket
 import stat
+from struct import Struct
+from struct import error as struct_error
 
 from vhostspy.errors import WrongUse
 
@@ -32,6 +34,8 @@ def address(name: str) -> str | bytes | int:
             raise WrongUse(f"{name}: is no socket")
         return int(number)
     raw = os.fsencode(name)
+    if b"\0" in raw:
+        raise WrongUse(f"{name!r}: a name has no NUL byte")
     if name.startswith("@"):
         if len(raw) > SUN_PATH:
             raise WrongUse(f"{name}: too long for a socket: {len(raw) - 1} bytes, at most {SUN_PATH - 1}")
@@ -104,18 +108,27 @@ class Connector:
     def __init__(self, name: str) -> None:
         self.name = name
         self._where = address(name)
-        self._used = False
+        #: an inherited connection that a session has had: there is no other
+        self.spent = False
+        if isinstance(self._where, int):
+            inherited = _adopt(self._where, name)
+            try:
+                inherited.getpeername()
+            except OSError:
+                raise WrongUse(f"{name}: expected a connected socket") from None
+            finally:
+                inherited.detach()  # until it is asked for
         if isinstance(self._where, str) and os.path.exists(self._where):
             mode = os.stat(self._where).st_mode
             if not stat.S_ISSOCK(mode):
                 raise WrongUse(f"{name}: is {_kind(mode)}, expected a socket or nothing yet")
 
     def attempt(self) -> socket.socket | OSError:
-        """One try: a connected non-blocking socket, or why not (worth another try, or not: ``hopeless``)."""
+        """One try: a connected non-blocking socket, or why not (worth another try, unless ``spent``)."""
         if isinstance(self._where, int):
-            if self._used:
+            if self.spent:
                 return OSError(errno.EBADF, "an inherited connection serves one session")
-            self._used = True
+            self.spent = True
             inherited = _adopt(self._where, self.name)
             inherited.setblocking(False)
             return inherited
@@ -166,9 +179,9 @@ def _clear_stale(path: str) -> None:
         return
     if not stat.S_ISSOCK(status.st_mode):
         raise WrongUse(f"{path}: is {_kind(status.st_mode)}, not overwritten; choose another name to listen on")
-    if _is_listening(path):
+    if _is_listening(path) or _is_listening_at(status):
         raise WrongUse(f"{path}: somebody listens here already; choose another name, or end that program")
-    # Not in the table: left behind, or of another network namespace. Only a connection tells these apart.
+    # Not in the tables: left behind, or of another network namespace. Only a connection tells these apart.
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         try:
@@ -190,8 +203,40 @@ def _is_listening(path: str) -> bool:
             for line in table:
                 columns = line.split(None, 7)
                 # number, references, protocol, flags (__SO_ACCEPTCON is 1 << 16), type, state, inode, path
-                if len(columns) == 8 and int(columns[3], 16) & 0x10000 and columns[7].rstrip() in wanted:
+                if len(columns) == 8 and columns[7].rstrip() in wanted and int(columns[3], 16) & 0x10000:
                     return True
     except OSError:
         return False
     return False
+
+
+def _is_listening_at(status: os.stat_result) -> bool:
+    """The same by inode and device, since the name that a socket was bound by may be a relative one.
+
+    Asks the kernel by netlink: struct unix_diag_req for all listening sockets and their file; each answer is a struct
+    unix_diag_msg with the attribute UNIX_DIAG_VFS (u32 inode, u32 device). Source: linux/unix_diag.h, sock_diag(7).
+    """
+    wanted = (status.st_ino & 0xFFFFFFFF, os.major(status.st_dev) << 20 | os.minor(status.st_dev))
+    sock_diag_by_family, dump, listen_state, show_file, file_attribute = 20, 0x301, 1 << 10, 2, 1
+    request = Struct("=IHHII BBHIIIQ").pack(
+        40, sock_diag_by_family, dump, 1, 0, socket.AF_UNIX, 0, 0, listen_state, 0, show_file, (1 << 64) - 1
+    )
+    try:
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 4) as kernel:  # NETLINK_SOCK_DIAG
+            kernel.send(request)
+            while True:
+                answers = kernel.recv(65536)
+                at = 0
+                while at + 16 <= len(answers):
+                    length, kind = Struct("=IH").unpack_from(answers, at)
+                    if kind != sock_diag_by_family or length < 32:
+                        return False  # the end of the dump, or an error: this kernel cannot tell
+                    attribute, end = at + 32, at + length
+                    while attribute + 4 <= end:
+                        size, name = Struct("=HH").unpack_from(answers, attribute)
+                        if name == file_attribute and Struct("=II").unpack_from(answers, attribute + 4) == wanted:
+                            return True
+                        attribute += max(size + 3 & ~3, 4)
+                    at += length + 3 & ~3
+    except (OSError, struct_error):
+        return False

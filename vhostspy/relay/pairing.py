@@ -11,8 +11,10 @@ import os
 import socket
 from collections import deque
 from collections.abc import Callable
+from fcntl import ioctl
 from functools import partial
 from sys import byteorder
+from termios import FIONREAD
 from time import monotonic_ns, time_ns
 from typing import Any, NamedTuple
 
@@ -69,6 +71,10 @@ class Relay:
         self.count = 0
         self._last_number = 0
         self._queues: tuple[deque[Waiting], deque[Waiting]] = (deque(), deque())
+        #: all connections without an other side
+        self._waiting: set[Waiting] = set()
+        #: that to the front-end's side while there is none to the back-end's, where both peers listen
+        self._first: Waiting | None = None
         self._listening = False
         #: connections could not be accepted lately, which was said
         self._refusing = False
@@ -97,9 +103,8 @@ class Relay:
     def close(self) -> None:
         for session in list(self.sessions):
             session.finish()
-        for queue in self._queues:
-            while queue:
-                self._forget(queue.popleft())
+        for waiting in list(self._waiting):
+            self._forget(waiting)
         self._listen(False)
         for side in self.sides:
             if isinstance(side, Listener):
@@ -139,6 +144,8 @@ class Relay:
             self.stop()
         elif self.settings.once:
             self._listen(True)
+        if any(isinstance(side, Connector) and side.spent for side in self.sides) and not self.sessions:
+            self.stop()  # there can be no other session
         if self.loop.running and all(isinstance(side, Connector) for side in self.sides):
             self.loop.call_at(monotonic_ns() + FIRST_PAUSE_NS, self._connect_both)
 
@@ -198,14 +205,15 @@ class Relay:
             waiting.gone = True
             self.loop.unwatch(waiting.socket)
 
+        self._waiting.add(waiting)
         self.loop.watch(waiting.socket, 0, lambda: None, hung_up)
 
     def _forget(self, waiting: Waiting) -> None:
-        if not waiting.gone:
-            self.loop.unwatch(waiting.socket)
-        waiting.socket.close()
+        self._take(waiting).close()
 
     def _take(self, waiting: Waiting) -> socket.socket:
+        """Its socket, the caller's from now on."""
+        self._waiting.discard(waiting)
         if not waiting.gone:
             self.loop.unwatch(waiting.socket)
         return waiting.socket
@@ -221,6 +229,12 @@ class Relay:
 
     def _connect(self, waiting: Waiting, number: int, other: Connector, since: int, pause: int) -> None:
         """Reach the other side for a connection that arrived."""
+        if waiting.gone and not _unread(waiting.socket):
+            # it said nothing and hung up: nobody needs to hear of it
+            self._forget(waiting)
+            if self.settings.once:
+                self._listen(True)
+            return
         reached = other.attempt()
         if isinstance(reached, socket.socket):
             sockets = [self._take(waiting), reached]
@@ -228,12 +242,9 @@ class Relay:
             return
         now = monotonic_ns()
         timeout_s = self.settings.connect_timeout_s
-        if waiting.gone or now - since >= timeout_s * 1e9:
+        if other.spent or now - since >= timeout_s * 1e9:
             self._forget(waiting)
-            if not waiting.gone:
-                self._unreachable(other, reached, timeout_s)
-            elif self.settings.once:
-                self._listen(True)
+            self._unreachable(other, reached, timeout_s)
             return
         if since == now or pause == FIRST_PAUSE_NS:
             self.settings.say(f"{other.name}: {reached.strerror}; trying again for {timeout_s:g} s")
@@ -242,7 +253,8 @@ class Relay:
         self.loop.call_at(due, lambda now: self._connect(waiting, number, other, since, next_pause))
 
     def _unreachable(self, other: Connector, error: OSError, timeout_s: float) -> None:
-        text = f"{other.name}: could not be reached within {timeout_s:g} s: {error.strerror}"
+        within = "" if other.spent else f" within {timeout_s:g} s"
+        text = f"{other.name}: could not be reached{within}: {error.strerror}"
         self.event("fault", text=text)
         if self.settings.once:
             self.failed(text)
@@ -250,37 +262,48 @@ class Relay:
         else:
             self.settings.say(text)
 
-    def _connect_both(
-        self, now: int, since: int = 0, pause: int = FIRST_PAUSE_NS, first: socket.socket | None = None
-    ) -> None:
+    def _connect_both(self, now: int, since: int = 0, pause: int = FIRST_PAUSE_NS) -> None:
         """Nobody connects to us: reach the front-end's side, then the back-end's, for one session."""
         since = since or monotonic_ns()
-        while True:
-            number = 0 if first is None else 1
-            side = self.sides[number]
-            assert isinstance(side, Connector)
-            reached = side.attempt()
-            if not isinstance(reached, socket.socket):
-                break
-            if first is not None:
-                self._begin([first, reached])
-                return
-            first = reached
+        if self._first is not None and self._first.gone and not _unread(self._first.socket):
+            self._forget(self._first)
+            self._first = None
+        side, reached = self._reach_both()
+        if not isinstance(reached, OSError):
+            return
         timeout_s = self.settings.connect_timeout_s
         if monotonic_ns() - since >= timeout_s * 1e9:
-            if first is not None:
-                first.close()
+            if self._first is not None:
+                self._forget(self._first)
+                self._first = None
             self._unreachable(side, reached, timeout_s)
             if not self.settings.once and self.count == 0:
                 self.failed(f"{side.name}: nobody is there")
                 self.stop()
                 return
-            first, since = None, 0
+            since = 0
         elif pause == FIRST_PAUSE_NS and not self.count:
             self.settings.say(f"{side.name}: {reached.strerror}; trying again for {timeout_s:g} s")
         next_pause = min(pause * 2, LONGEST_PAUSE_NS)
-        reached_first = first
-        self.loop.call_at(monotonic_ns() + pause, lambda now: self._connect_both(now, since, next_pause, reached_first))
+        self.loop.call_at(monotonic_ns() + pause, lambda now: self._connect_both(now, since, next_pause))
+
+    def _reach_both(self) -> tuple[Connector, OSError | None]:
+        """Connect to what is not connected to yet; gives the side that cannot be reached and why, or None once both are."""
+        first, second = self.sides
+        assert isinstance(first, Connector)
+        assert isinstance(second, Connector)
+        if self._first is None:
+            reached = first.attempt()
+            if isinstance(reached, OSError):
+                return first, reached
+            self._first = Waiting(reached)
+            self._watch_waiting(self._first)
+        reached = second.attempt()
+        if isinstance(reached, OSError):
+            return second, reached
+        waiting, self._first = self._first, None
+        self._begin([self._take(waiting), reached])
+        return second, None
 
     def _begin(self, sockets: list[socket.socket]) -> None:
         self.count += 1
@@ -296,6 +319,11 @@ class Relay:
             pid = int.from_bytes(credentials[:4], byteorder)
             found[name] = {"path": side.name, "pid": pid, "program": _program(pid)}
         return found
+
+
+def _unread(sock: socket.socket) -> int:
+    """Bytes that wait to be read there; looking takes nothing away."""
+    return int.from_bytes(ioctl(sock, FIONREAD, bytes(4)), byteorder)
 
 
 def _program(pid: int) -> str:

@@ -1,0 +1,474 @@
+"""Which connections make a session: many, late, none, and every way in which the two peers can be reached."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from time import monotonic
+
+import pytest
+
+from vhostspy.capture.reader import Reader
+from vhostspy.relay.endpoint import Connector, Listener
+
+from .harness import (
+    Relayed,
+    at_end,
+    connected,
+    events,
+    listening,
+    messages,
+    quiet,
+    receive,
+    running,
+    send,
+    sized,
+    until,
+)
+
+
+def exchange(front: socket.socket, back: socket.socket, tag: int = 1) -> None:
+    send(front, sized(20, fill=tag), [tag])
+    assert receive(back).tags == (tag,)
+    send(back, sized(24, fill=tag), [tag + 1])
+    assert receive(front).tags == (tag + 1,)
+
+
+def resident_kib() -> int:
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
+
+
+def many_sessions(relayed: Relayed, count: int, at_once: int) -> tuple[int, int]:
+    """Open, talk, close, some at the same time; gives how many descriptors and KiB more there are than after warming up."""
+    before = (0, 0)
+    for round_no in range(count // at_once):
+        pairs = [relayed.open() for _ in range(at_once)]
+        relayed.forget()
+        for at, (front, back) in enumerate(pairs):
+            exchange(front, back, at)
+        for at, (front, back) in enumerate(pairs):
+            (front if at % 2 else back).close()
+            assert at_end(back if at % 2 else front)
+            (back if at % 2 else front).close()
+        relayed.no_session()
+        relayed.call(relayed.writer.settle)
+        if round_no == count // at_once // 5:
+            before = (len(os.listdir("/proc/self/fd")), resident_kib())
+    return len(os.listdir("/proc/self/fd")) - before[0], resident_kib() - before[1]
+
+
+@pytest.mark.parametrize("at_once", [1, 25], ids=["one after another", "25 at once"])
+def test_500_sessions_leave_nothing_behind(relayed: Relayed, at_once: int) -> None:
+    descriptors, kib = many_sessions(relayed, 500, at_once)
+    assert descriptors == 0
+    assert kib < 2048
+    assert (
+        not relayed.relay.loop._events.keys()
+        - {relayed.relay.sides[0].socket.fileno()}
+        - {  # type: ignore[union-attr]
+            relayed.thread._reader  # type: ignore[union-attr]
+        }
+    )
+    records = relayed.stop()
+    assert len(messages(records)) == 1000
+    assert [event["text"] for event in events(records, "open")] == [f"session {at} begins" for at in range(1, 501)]
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("at_once", [1, 50], ids=["one after another", "50 at once"])
+def test_10000_sessions_leave_nothing_behind(folder: Path, at_once: int) -> None:
+    with Relayed(folder, capture=False) as relayed:
+        descriptors, kib = many_sessions(relayed, 10_000, at_once)
+    assert descriptors == 0
+    assert kib < 2048
+
+
+def test_sessions_are_numbered_and_know_the_one_before(relayed: Relayed) -> None:
+    for _ in range(3):
+        front, back = relayed.open()
+        exchange(front, back)
+        front.close()
+        back.close()
+        relayed.no_session()
+    records = messages(relayed.stop())
+    assert [(one.session, one.previous) for one in records] == [(1, 0), (1, 0), (2, 1), (2, 1), (3, 2), (3, 2)]
+    assert [one.number for one in records] == [1, 2, 3, 4, 5, 6]
+
+
+# -- only one session -------------------------------------------------------------------------------------------------
+
+
+def test_once_ends_with_its_session(folder: Path) -> None:
+    with Relayed(folder, once=True) as relayed:
+        front, back = relayed.open()
+        exchange(front, back)
+        assert not os.path.exists(relayed.front_path), "nobody else can come, so the path is gone"
+        with pytest.raises((ConnectionRefusedError, FileNotFoundError)):
+            connected(relayed.front_path)
+        front.close()
+        back.close()
+        assert relayed.thread is not None
+        relayed.thread.join()
+        assert relayed.relay.failure is None
+
+
+def test_once_a_connection_without_a_byte_does_not_count(folder: Path) -> None:
+    with Relayed(folder, once=True) as relayed:
+        for _ in range(3):
+            front, back = relayed.open()
+            front.close()
+            assert at_end(back)
+            back.close()
+            relayed.no_session()
+        front, back = relayed.open()
+        exchange(front, back)
+        front.close()
+        back.close()
+        assert relayed.thread is not None
+        relayed.thread.join()
+        numbers = [event["session"] for event in events(relayed.stop(), "open")]
+        assert numbers == [1, 2, 3, 4]
+
+
+def test_once_a_probe_beside_the_session_waits_and_is_let_go(folder: Path) -> None:
+    """Somebody who connects while the session is there gets no session, and is not left hanging when it ends."""
+    with Relayed(folder, once=True) as relayed:
+        front, back = relayed.open()
+        probe = connected(relayed.front_path)
+        with probe:
+            exchange(front, back)
+            front.close()
+            back.close()
+            try:
+                assert probe.recv(1) == b""
+            except ConnectionResetError:
+                pass
+        assert relayed.thread is not None
+        relayed.thread.join()
+
+
+def test_once_a_few_bytes_are_a_session(folder: Path) -> None:
+    """Too few to be a message, and yet somebody spoke."""
+    with Relayed(folder, once=True) as relayed:
+        front, back = relayed.open()
+        send(front, b"\x01\x00")
+        front.close()
+        assert back.recv(10) == b"\x01\x00"
+        assert at_end(back)
+        back.close()
+        assert relayed.thread is not None
+        relayed.thread.join()
+
+
+def test_once_the_other_side_cannot_be_reached(folder: Path) -> None:
+    said: list[str] = []
+    sides = Listener(str(folder / "front")), Connector(str(folder / "back"))
+    with running(*sides, once=True, connect_timeout_s=0.2, say=said.append, capture=folder / "c") as relay:
+        begun = monotonic()
+        front = connected(str(folder / "front"))
+        with front:
+            assert at_end(front)
+        assert 0.2 <= monotonic() - begun < 2
+        relay.join()
+        failure = relay.relay.failure
+    assert failure is not None
+    assert "back: could not be reached within 0.2 s: No such file or directory" in failure
+    assert len(said) == 2, f"that it tries, and that it gave up: {said}"
+    with Reader(folder / "c") as reader:
+        assert [event["event"] for event in events(list(reader))] == ["fault"]
+
+
+def test_without_once_the_next_connection_is_tried_anew(folder: Path) -> None:
+    said: list[str] = []
+    sides = Listener(str(folder / "front")), Connector(str(folder / "back"))
+    with running(*sides, connect_timeout_s=0.1, say=said.append) as relay:
+        with connected(str(folder / "front")) as front:
+            assert at_end(front)
+        with listening(str(folder / "back")) as back_listener, connected(str(folder / "front")) as front:
+            back, _ = back_listener.accept()
+            with back:
+                back.settimeout(10)
+                exchange(front, back)
+        assert relay.relay.failure is None
+
+
+# -- a back-end that is not there -------------------------------------------------------------------------------------
+
+
+def test_a_back_end_that_comes_late(folder: Path) -> None:
+    said: list[str] = []
+    sides = Listener(str(folder / "front")), Connector(str(folder / "back"))
+    with running(*sides, say=said.append), connected(str(folder / "front")) as front:
+        send(front, sized(20), [7])  # it need not wait to speak
+        until(lambda: said)
+        with listening(str(folder / "back")) as back_listener:
+            back, _ = back_listener.accept()
+            with back:
+                back.settimeout(10)
+                assert receive(back).tags == (7,)
+                exchange(front, back)
+    assert len(said) == 1
+
+
+def test_a_back_end_that_is_there_but_does_not_listen_yet(folder: Path) -> None:
+    back_listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    back_listener.bind(str(folder / "back"))
+    said: list[str] = []
+    sides = Listener(str(folder / "front")), Connector(str(folder / "back"))
+    with back_listener, running(*sides, say=said.append), connected(str(folder / "front")) as front:
+        until(lambda: said)
+        assert "Connection refused" in said[0]
+        back_listener.listen()
+        back, _ = back_listener.accept()
+        with back:
+            exchange(front, back)
+
+
+def test_a_front_end_that_does_not_wait(folder: Path) -> None:
+    """It hangs up before the back-end is there: that is no failure, and nobody connects to the back-end for it."""
+    said: list[str] = []
+    sides = Listener(str(folder / "front")), Connector(str(folder / "back"))
+    with running(*sides, once=True, say=said.append) as relay:
+        with connected(str(folder / "front")):
+            until(lambda: said)
+        with listening(str(folder / "back")) as back_listener, connected(str(folder / "front")) as front:
+            back, _ = back_listener.accept()
+            with back:
+                exchange(front, back)
+            assert quiet(back_listener)
+        assert relay.relay.failure is None
+
+
+def test_the_relay_ends_while_a_front_end_waits_for_its_back_end(folder: Path) -> None:
+    said: list[str] = []
+    sides = Listener(str(folder / "front")), Connector(str(folder / "back"))
+    with running(*sides, say=said.append) as relay, connected(str(folder / "front")) as front:
+        until(lambda: said)
+        relay.stop()
+        assert at_end(front)
+
+
+def test_a_back_end_that_restarts(folder: Path) -> None:
+    front_path, back_path = str(folder / "front"), str(folder / "back")
+    with running(Listener(front_path), Connector(back_path)):
+        for _ in range(3):
+            with listening(back_path) as back_listener, connected(front_path) as front:
+                back, _ = back_listener.accept()
+                with back:
+                    exchange(front, back)
+            os.unlink(back_path)
+
+
+def test_a_back_end_with_a_full_queue_is_waited_for(folder: Path) -> None:
+    """Its listener has no room for one more connection: that passes."""
+    front_path, back_path = str(folder / "front"), str(folder / "back")
+    with ExitStack() as stack:
+        back_listener = stack.enter_context(listening(back_path, backlog=0))
+        blockers = [stack.enter_context(connected(back_path))]
+        said: list[str] = []
+        stack.enter_context(running(Listener(front_path), Connector(back_path), say=said.append))
+        front = stack.enter_context(connected(front_path))
+        until(lambda: said)
+        for _ in blockers:
+            stack.enter_context(back_listener.accept()[0])
+        back = stack.enter_context(back_listener.accept()[0])
+        exchange(front, back)
+
+
+def test_the_back_end_gets_one_connection_for_each_that_arrives(relayed: Relayed) -> None:
+    """And none to see whether it is there."""
+    assert quiet(relayed.back_listener)
+    for at in range(5):
+        front, back = relayed.open()
+        exchange(front, back)
+        assert quiet(relayed.back_listener), f"after {at} sessions"
+        front.close()
+        back.close()
+    relayed.no_session()
+    assert quiet(relayed.back_listener)
+
+
+# -- who listens ------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def both_ends(folder: Path, roles: str) -> Iterator[tuple[socket.socket, socket.socket, Path]]:
+    """A session in which the relay listens or connects on each side, front-end's first."""
+    paths = [str(folder / "front"), str(folder / "back")]
+    capture = folder / "capture"
+    with ExitStack() as stack:
+        theirs: list[socket.socket | None] = [None, None]
+        sides: list[Listener | Connector] = []
+        for at, role in enumerate(roles.split("/")):
+            if role == "connect":
+                theirs[at] = stack.enter_context(listening(paths[at]))
+                sides.append(Connector(paths[at]))
+            else:
+                sides.append(Listener(paths[at]))
+        stack.enter_context(running(*sides, capture=capture))
+        ends = [stack.enter_context(connected(paths[at])) if theirs[at] is None else None for at in (0, 1)]
+        for at, listener in enumerate(theirs):
+            if listener is not None:
+                ends[at] = stack.enter_context(listener.accept()[0])
+                ends[at].settimeout(10)  # type: ignore[union-attr]
+        front, back = ends
+        assert front is not None
+        assert back is not None
+        yield front, back, capture
+
+
+@pytest.mark.parametrize("roles", ["listen/connect", "connect/listen", "listen/listen", "connect/connect"])
+def test_the_four_ways_to_reach_two_peers(folder: Path, roles: str) -> None:
+    with both_ends(folder, roles) as (front, back, capture):
+        exchange(front, back)
+        front.close()
+        assert at_end(back)
+    with Reader(capture) as reader:
+        records = list(reader)
+    assert [(one.sender, one.length) for one in messages(records)] == [(0, 20), (1, 24)]
+    (opened,) = events(records, "open")
+    assert opened["front_end"]["path"] == str(folder / "front")
+    assert opened["front_end"]["pid"] == os.getpid()
+
+
+@pytest.mark.parametrize("order", ["fffbbb", "bbbfff", "fbfbfb", "bbfffb"])
+def test_both_listen_the_nth_connections_belong_together(folder: Path, order: str) -> None:
+    paths = {"f": str(folder / "front"), "b": str(folder / "back")}
+    with running(Listener(paths["f"]), Listener(paths["b"])), ExitStack() as stack:
+        made: dict[str, list[socket.socket]] = {"f": [], "b": []}
+        for side in order:
+            made[side].append(stack.enter_context(connected(paths[side])))
+        for at in range(3):
+            send(made["f"][at], sized(20), [at])
+            assert receive(made["b"][at]).tags == (at,)
+
+
+def test_both_listen_a_connection_that_is_gone_is_no_nth(folder: Path) -> None:
+    front_path, back_path = str(folder / "front"), str(folder / "back")
+    with running(Listener(front_path), Listener(back_path)) as relay, ExitStack() as stack:
+        connected(front_path).close()
+        until(lambda: relay.call(lambda: [one.gone for one in relay.relay._queues[0]]) == [True])
+        front = stack.enter_context(connected(front_path))
+        back = stack.enter_context(connected(back_path))
+        exchange(front, back)
+
+
+def test_both_listen_and_one_waits_when_the_relay_ends(folder: Path) -> None:
+    front_path, back_path = str(folder / "front"), str(folder / "back")
+    with running(Listener(front_path), Listener(back_path)) as relay, connected(front_path) as front:
+        until(lambda: relay.call(lambda: len(relay.relay._queues[0])))
+        relay.stop()
+        assert at_end(front)
+
+
+def test_both_connect_one_session_after_another(folder: Path) -> None:
+    front_path, back_path = str(folder / "front"), str(folder / "back")
+    with (
+        listening(front_path) as front_listener,
+        listening(back_path) as back_listener,
+        running(Connector(front_path), Connector(back_path)),
+    ):
+        for _ in range(3):
+            front, back = front_listener.accept()[0], back_listener.accept()[0]
+            with front, back:
+                exchange(front, back)
+                assert quiet(front_listener), "once a session, not more"
+
+
+def test_both_connect_and_one_is_not_there_yet(folder: Path) -> None:
+    front_path, back_path = str(folder / "front"), str(folder / "back")
+    said: list[str] = []
+    with (
+        listening(front_path) as front_listener,
+        running(Connector(front_path), Connector(back_path), say=said.append),
+    ):
+        front, _ = front_listener.accept()
+        until(lambda: said)
+        with listening(back_path) as back_listener, front:
+            back, _ = back_listener.accept()
+            with back:
+                exchange(front, back)
+            assert quiet(front_listener), "the connection that was there is kept"
+
+
+def test_both_connect_and_one_never_comes(folder: Path) -> None:
+    front_path, back_path = str(folder / "front"), str(folder / "back")
+    said: list[str] = []
+    sides = Connector(front_path), Connector(back_path)
+    with (
+        listening(front_path) as front_listener,
+        running(*sides, once=True, connect_timeout_s=0.2, say=said.append) as relay,
+    ):
+        front, _ = front_listener.accept()
+        with front:
+            front.settimeout(10)
+            assert at_end(front)
+        relay.join()
+        assert relay.relay.failure is not None
+        assert "back: could not be reached within 0.2 s" in relay.relay.failure
+
+
+def test_both_connect_and_the_relay_ends_before_the_second_is_there(folder: Path) -> None:
+    """The first connection is given back."""
+    front_path = str(folder / "front")
+    said: list[str] = []
+    with (
+        listening(front_path) as front_listener,
+        running(Connector(front_path), Connector(str(folder / "back")), say=said.append) as relay,
+    ):
+        front, _ = front_listener.accept()
+        with front:
+            until(lambda: said)
+            relay.stop()
+            front.settimeout(10)
+            assert at_end(front)
+
+
+def test_both_connect_and_the_first_goes_while_the_second_is_waited_for(folder: Path) -> None:
+    """Whoever comes back is connected to again: an old connection of nobody's is no session."""
+    front_path, back_path = str(folder / "front"), str(folder / "back")
+    said: list[str] = []
+    with (
+        listening(front_path) as front_listener,
+        running(Connector(front_path), Connector(back_path), say=said.append),
+    ):
+        front_listener.accept()[0].close()
+        until(lambda: said)
+        front, _ = front_listener.accept()
+        with front, listening(back_path) as back_listener:
+            back, _ = back_listener.accept()
+            with back:
+                front.settimeout(10)
+                back.settimeout(10)
+                exchange(front, back)
+
+
+def test_two_relays_in_a_row(folder: Path) -> None:
+    """What one passes on the next one understands; each notes the same messages with the same descriptors."""
+    front_path, middle_path, back_path = (str(folder / name) for name in ("front", "middle", "back"))
+    with (
+        listening(back_path) as back_listener,
+        running(Listener(middle_path), Connector(back_path), capture=folder / "second"),
+        running(Listener(front_path), Connector(middle_path), capture=folder / "first"),
+        connected(front_path) as front,
+    ):
+        back, _ = back_listener.accept()
+        with back:
+            back.settimeout(10)
+            for at in range(50):
+                exchange(front, back, at)
+            front.sendall(b"".join(sized(20 + at) for at in range(100)))
+            for at in range(100):
+                assert len(receive(back).data) == 20 + at
+            front.close()
+            assert at_end(back)
+    notes = []
+    for name in ("first", "second"):
+        with Reader(folder / name) as reader:
+            notes.append([(one.sender, one.data, [fd.inode for fd in one.fds]) for one in messages(list(reader))])
+    assert notes[0] == notes[1]
+    assert len(notes[0]) == 200
