@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from vhostspy.capture.record import DROPPED, EVENT, MESSAGE, ORIGINAL, RAW, Record
+from vhostspy.capture.record import DROPPED, EVENT, INCOMPLETE, MESSAGE, ORIGINAL, RAW, Record
 from vhostspy.dissectors import virtio
 from vhostspy.message import Event, Message, answering, awaiting, end_name, read
 from vhostspy.session import ledger as ledgers
@@ -88,7 +88,8 @@ class Pipeline:
             session = self._begin(record)
         message = read(record, session.context, self._originals.pop(key, None) if self._originals else None)
         if message.kind == "request":
-            if not message.marks & DROPPED and ledgers.expects_answer(
+            # what did not get there whole is not answered
+            if not message.marks & (DROPPED | INCOMPLETE) and ledgers.expects_answer(
                 message.row, message.channel, message, session.context
             ):
                 message = awaiting(message)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from vhostspy.capture.record import DROPPED, INCOMPLETE, LATE_FDS, SNAPPED, UNSURE_FDS
 from vhostspy.filter import compile
 from vhostspy.message import Message
+from vhostspy.output.members import members
 from vhostspy.output.printer import Printer, Show
-from vhostspy.output.text import Look, Text, members
+from vhostspy.output.text import Look, Text
 
 from ..pipeline.conversation import CALL, KICK, MS, RAM, SECOND, Conversation, features
 

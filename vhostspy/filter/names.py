@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from vhostspy.dissectors import registry
+from vhostspy.dissectors import registry, virtio
 from vhostspy.dissectors.rows import Array, Bytes, Field, Layout, Member, Padding, Word
 from vhostspy.message import Message, end_name
 
@@ -100,6 +100,7 @@ _NUMBER = "a number (8, 0x8, 4KiB, 5ms)"
 
 
 def named(token: Token, text: str) -> Name:
+    """What a word stands for; FilterError, with the nearest right name, where it stands for nothing."""
     name = token.value
     if name in _NUMBERS:
         takes = "a time (5ms, 800us, 2s)" if name == "latency" else _NUMBER
@@ -270,6 +271,11 @@ def _all_member_names(protocol: str | None, revision: int) -> frozenset[str]:
             for row in channel.messages.values():
                 for layout in (*row.request, *(row.reply or ())):
                     names.update(_members(layout.members))
+    if protocol in (None, "vhost-user"):
+        # GET_CONFIG and SET_CONFIG hold a device's configuration space
+        for device in virtio.DEVICES.values():
+            for layout in device.config:
+                names.update(_members(layout.members))
     return frozenset(names)
 
 
