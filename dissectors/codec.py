@@ -163,8 +163,7 @@ class _Choice:
                 fields, rest, missing = one.read(payload)
             else:
                 continue
-            when = one.layout.when
-            if when is not None and fields.get(when[0]) not in when[1]:
+            if not one.suits(fields):
                 continue
             if not rest and not missing:
                 return Decoded(one.layout, fields, one.name(fields, context), b"")

@@ -9,7 +9,7 @@ from typing import Any
 from . import virtio
 from .context import Context
 from .items import MEMORY, ByteOrder, item
-from .rows import Array, Bytes, Layout, Names
+from .rows import Array, Bytes, Chain, Layout, Names
 from .show import plain
 
 #: Of a member's value (Any: as its row says), and of all members beside it; nothing or "" where it has no name.
@@ -51,6 +51,18 @@ def config_namer(byte_order: ByteOrder) -> Namer:
     return name
 
 
+def json_namer(value: bytes, fields: Mapping[str, object], context: Context) -> object:
+    """What the text says; nothing when it is no JSON object. Its end is a NUL."""
+    try:
+        # import here: the relay, which reads no payloads, starts without it
+        from json import loads
+
+        found = loads(value.split(b"\0", 1)[0])
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
 def read_piece(layout: Layout, data: bytes, offset: int = 0, byte_order: ByteOrder = "<") -> dict[str, object]:
     """The members of a structure that lie whole in a piece of it, which starts at ``offset``.
 
@@ -59,7 +71,7 @@ def read_piece(layout: Layout, data: bytes, offset: int = 0, byte_order: ByteOrd
     found: dict[str, object] = {}
     at = 0
     for member in layout.members:
-        if isinstance(member, Array):
+        if isinstance(member, Array | Chain):
             break
         fixed = item(member)
         if fixed is not None:

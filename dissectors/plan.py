@@ -11,8 +11,8 @@ from struct import Struct, error
 
 from .context import Context
 from .items import CODES, ByteOrder, Item, item, octets
-from .names import Namer, config_namer, value_namer
-from .rows import Array, Bytes, Field, Layout
+from .names import Namer, config_namer, json_namer, value_namer
+from .rows import Array, Bytes, Chain, Field, Layout, Word
 from .unpack import Fields, Unpack, unpacker
 
 
@@ -176,6 +176,51 @@ class _Structures(_Step):
         return b"".join(pieces)
 
 
+class _Links(_Step):
+    """Structures that lead to each other. Where the way does not go straight on, the octets are left over."""
+
+    def __init__(self, chain: Chain, byte_order: ByteOrder) -> None:
+        self.names = (chain.name,)
+        self._name = chain.name
+        self._first = chain.first
+        self._next = chain.next
+        self.plans = tuple(plan(layout, byte_order) for layout in chain.of)
+
+    def read(self, fields: Fields, data: bytes, at: int, every: bool) -> tuple[int, int]:
+        elements: list[object] = []
+        fields[self._name] = elements
+        following = _number(fields, self._first)
+        while following == at < len(data):
+            any_kind, _, missing = self.plans[-1].read_at(data, at)
+            if missing:
+                return at, missing
+            following = _number(any_kind, self._next)
+            end = following if at < following <= len(data) else len(data)
+            elements.append(self._element(data[at:end]))
+            at = end
+        return at, 0
+
+    def _element(self, piece: bytes) -> Fields:
+        for each in self.plans[:-1]:
+            element, at, missing = each.read_at(piece, 0)
+            if at == len(piece) and not missing and each.suits(element):
+                return element
+        return self.plans[-1].unpack(piece, 0)
+
+    def write(self, fields: Mapping[str, object], cut: bool) -> bytes:
+        return b"".join(map(self._written, _elements(_given(fields, self._name), self._name)))
+
+    def _written(self, element: object) -> bytes:
+        trouble: ValueError | None = None
+        for each in self.plans:
+            try:
+                if isinstance(element, Mapping) and "rest" not in element and each.suits(element):
+                    return each.write(element)
+            except ValueError as wrong:
+                trouble = trouble or wrong
+        raise trouble or ValueError(f"{self._name} is a list of whole structures, not of {element!r}")
+
+
 def _number(fields: Mapping[str, object], name: str) -> int:
     """A count or length that a peer sent."""
     value = fields.get(name)
@@ -223,6 +268,11 @@ class Plan:
 
     def _unpack(self, data: bytes, at: int) -> Fields:
         return self.read_at(data, at)[0]
+
+    def suits(self, fields: Mapping[str, object]) -> bool:
+        """Whether members that were read by it are such as it is for."""
+        when = self.layout.when
+        return when is None or fields.get(when[0]) in when[1]
 
     def name(self, fields: Mapping[str, object], context: Context) -> Fields:
         """What the values of the members are called, where they are called something."""
@@ -284,7 +334,7 @@ def plan(layout: Layout, byte_order: ByteOrder) -> Plan:
 def _steps(layout: Layout, byte_order: ByteOrder) -> Iterator[_Step]:
     run: list[Item] = []
     for member in layout.members:
-        fixed = None if isinstance(member, Array) else item(member)
+        fixed = None if isinstance(member, Array | Chain) else item(member)
         if fixed is not None:
             run.append(fixed)
             continue
@@ -297,6 +347,8 @@ def _steps(layout: Layout, byte_order: ByteOrder) -> Iterator[_Step]:
             yield _Integers(member.name, byte_order + CODES[member.of], member.times)
         elif isinstance(member, Array) and isinstance(member.of, Layout):
             yield _Structures(member.name, plan(member.of, byte_order), member.times)
+        elif isinstance(member, Chain):
+            yield _Links(member, byte_order)
     if run:
         yield _Run(tuple(run), byte_order)
 
@@ -305,12 +357,18 @@ def _namers(layout: Layout, byte_order: ByteOrder) -> Iterator[tuple[str, Namer]
     for member in layout.members:
         if isinstance(member, Field) and member.names is not None:
             yield member.name, value_namer(member.names)
+        elif isinstance(member, Word):
+            yield from ((part.name, value_namer(part.names)) for part in member.parts if part.names is not None)
         elif isinstance(member, Bytes) and member.show == "config":
             yield member.name, config_namer(byte_order)
+        elif isinstance(member, Bytes) and member.show == "json":
+            yield member.name, json_namer
         elif isinstance(member, Array) and isinstance(member.of, Layout):
             element = plan(member.of, byte_order)
             if element.has_names:
                 yield member.name, _element_namer(element)
+        elif isinstance(member, Chain):
+            yield member.name, _element_namer(plan(member.of[-1], byte_order))
 
 
 def _element_namer(element: Plan) -> Namer:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .rows import Channel, Message, Protocol
+from .vfio_user import VFIO_USER
 from .vhost_user import VHOST_USER
 
-PROTOCOLS: Mapping[str, Protocol] = {protocol.name: protocol for protocol in (VHOST_USER,)}
+PROTOCOLS: Mapping[str, Protocol] = {protocol.name: protocol for protocol in (VHOST_USER, VFIO_USER)}
 
 
 def channel(protocol: str, name: str) -> Channel | None:

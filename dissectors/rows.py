@@ -7,7 +7,7 @@ encoder, help texts and the dissectors for other programs are derived from them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple
 
 #: An end of a session. The front-end (vfio-user: the client) is 0, the back-end (server) is 1.
@@ -60,6 +60,7 @@ class Part(NamedTuple):
     width: int
     text: str = ""
     flag: bool = False
+    names: Names | None = None
 
 
 class Word(NamedTuple):
@@ -76,8 +77,9 @@ class Bytes(NamedTuple):
     name: str
     size: int | str | None
     text: str = ""
-    #: "" hex, "uuid", "mac", "text" (NUL-padded), "secret" (never written out by people's views), "config" (the
-    #: device's config space, or the piece of it that starts at an earlier member called ``offset``)
+    #: "" hex, "uuid", "mac", "text" (NUL-padded), "json" (such text), "secret" (never written out by people's views),
+    #: "config" (the device's config space, or the piece of it that starts at an earlier member called ``offset``),
+    #: "pixels" (an image of 32-bit pixels)
     show: str = ""
 
 
@@ -97,7 +99,22 @@ class Array(NamedTuple):
     text: str = ""
 
 
-Member = Field | Word | Bytes | Padding | Array
+class Chain(NamedTuple):
+    """Structures that lead to each other, as capabilities do.
+
+    ``first`` is the earlier member that holds the offset of the first one, from the payload's beginning; ``next`` the
+    member of each that holds its successor's (0: none follows). Each ends where the next begins. They are read as long
+    as they follow each other in the payload; ``of`` are the alternatives, the last of which takes whatever comes.
+    """
+
+    name: str
+    of: tuple[Layout, ...]
+    first: str
+    next: str
+    text: str = ""
+
+
+Member = Field | Word | Bytes | Padding | Array | Chain
 
 
 class Layout(NamedTuple):
@@ -130,9 +147,9 @@ class Fds(NamedTuple):
     """Descriptors that a message carries.
 
     ``role`` says what they are for: memory, kick, call, err, log, log-event, inflight, socket, userfault, object,
-    device-state, notifier. With ``each`` (a member's name) there is one for each; with ``unless`` (a flag's name) none
-    when it is set. ``channel`` names the nested channel that a socket becomes. ``release`` names the messages after
-    which whoever kept a copy has no further use for it.
+    device-state, notifier; dma, irq, region. With ``each`` (a member's name) there is one for each; with ``unless`` (a
+    flag's name) none when it is set. ``channel`` names the nested channel that a socket becomes. ``release`` names the
+    messages after which whoever kept a copy has no further use for it.
     """
 
     role: str
@@ -144,6 +161,8 @@ class Fds(NamedTuple):
     release: tuple[str, ...] = ()
     #: passing them needs this feature (SET_LOG_BASE: LOG_SHMFD)
     needs: Gate | None = None
+    #: of a payload: which of them is the channel's socket, None if none is; without it the first one is
+    which: Callable[[bytes], int | None] | None = None
 
 
 NO_FDS = Fds("", 0, 0)
@@ -190,7 +209,14 @@ class Header(NamedTuple):
     #: the flag bits that make a message a reply, and the value they then have
     reply_mask: int
     reply_value: int
+    #: the flag bit by which a request asks for an answer, 0: there is none; and the one by which it wants none
     need_reply_mask: int
+    no_reply_mask: int = 0
+    #: the flag bit of a reply that says no, and where its error number (u32) then is; such a reply has no payload
+    error_mask: int = 0
+    error_at: int = 0
+    #: where the number (u16) is that a reply has in common with its request; None: replies come in order
+    msgid_at: int | None = None
 
 
 class Channel(NamedTuple):

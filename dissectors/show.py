@@ -12,11 +12,13 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from .rows import Bytes, Field, Layout, Names, Word
+from .rows import Bytes, Field, Layout, Names, Part, Word
 
 Writer = Callable[[Any], str]
 
 _BRACES = re.compile(r"\{(\w+)(?:([:*?])([^}]*))?\}")
+#: octets of data that a line shows
+BRIEF = 8
 _UNITS = ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 
 
@@ -70,10 +72,14 @@ def _octets(value: bytes, show: str) -> str:
         return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
     if show == "mac":
         return value.hex(":")
-    if show == "text":
+    if show in ("text", "json"):
         return printable(value)
     if show == "secret":
         return f"{len(value)} bytes, not shown"
+    if show == "pixels":
+        return f"{number_of(len(value) // 4, 'pixel')}, {number_of(len(value), 'byte')}"
+    if show == "brief" and len(value) > BRIEF:
+        return f"{value[:BRIEF].hex()}…"
     return value.hex()
 
 
@@ -117,9 +123,13 @@ def _writers(layout: Layout) -> Iterator[tuple[str, Callable[[str], Writer]]]:
     for member in layout.members:
         if isinstance(member, Word):
             for part in member.parts:
-                yield part.name, lambda show: partial(plain, show=show)
+                yield part.name, partial(_part_writer, part)
         elif isinstance(member, Field | Bytes):
             yield member.name, partial(_writer, member)
+
+
+def _part_writer(part: Part, show: str) -> Writer:
+    return partial(plain, show=show, names=part.names)
 
 
 def _writer(member: Field | Bytes, show: str) -> Writer:

@@ -306,8 +306,17 @@ def test_header_offsets_are_those_of_its_layout() -> None:
             header = channel.header
             members = plan(header.layout, "<").unpack(bytes(range(header.length)), 0)
             assert header.length == plan(header.layout, "<").size
-            for member, at in (("request", header.id_at), ("flags", header.flags_at), ("size", header.size_at)):
-                assert members[member] == int.from_bytes(bytes(range(at, at + 4)), "little")
+            places = [
+                ("request", header.id_at, WIDTHS[header.id_type] // 8),
+                ("flags", header.flags_at, 4),
+                ("size", header.size_at, 4),
+            ]
+            if header.msgid_at is not None:
+                places.append(("msgid", header.msgid_at, 2))
+            if header.error_mask:
+                places.append(("error", header.error_at, 4))
+            for member, at, width in places:
+                assert members[member] == int.from_bytes(bytes(range(at, at + width)), "little")
 
 
 def test_repetitions_of_what_may_be_empty_are_refused() -> None:
