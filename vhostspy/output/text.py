@@ -2,7 +2,7 @@
 
 A line a message: number, time since the first message, time since the line before, channel, who sent it, name, what
 matters of its members, descriptors; an answer names its request and how long it took. ``-v`` puts all members below,
-``-x`` the octets. Whatever a peer or a file system chose is escaped before it gets here or here.
+``-x`` the octets. Whatever a peer or a file system chose is escaped.
 """
 
 from __future__ import annotations
