@@ -25,6 +25,8 @@ class Names(NamedTuple):
     names: Mapping[int, str]
     #: the bits that ``names`` leaves out belong to the type of device, if that is known
     device: bool = False
+    #: what some of them mean, in a sentence; by the same keys
+    texts: Mapping[int, str] = {}
 
     def bits(self, value: int) -> list[str]:
         """The bits that are set, by name; those without one by number."""
@@ -217,6 +219,8 @@ class Header(NamedTuple):
     error_at: int = 0
     #: where the number (u16) is that a reply has in common with its request; None: replies come in order
     msgid_at: int | None = None
+    #: the flags of a request without any (vhost-user: its version)
+    plain_flags: int = 0
 
 
 class Channel(NamedTuple):

@@ -73,6 +73,32 @@ PROTOCOL_FEATURES = Names(
         22: "SHMEM",
         23: "GET_VRING_BASE_SKIP_DRAIN",
     },
+    texts={
+        0: "There are several queues; GET_QUEUE_NUM tells how many.",
+        1: "The dirty log is shared memory, whose descriptor SET_LOG_BASE carries.",
+        2: "The back-end can announce the guest's address after a migration (SEND_RARP).",
+        3: "A request may ask for an acknowledgement (NEED_REPLY).",
+        4: "The front-end may tell the MTU (NET_SET_MTU).",
+        5: "There may be a back-end channel, on which the back-end asks.",
+        6: "The front-end may say which byte order a legacy device's rings have.",
+        7: "Crypto sessions may be opened and closed.",
+        8: "Postcopy migration: memory may be missing when it is first touched.",
+        9: "The configuration space is read and written by messages.",
+        10: "Messages of the back-end channel may carry descriptors.",
+        11: "The back-end may offer pages that the guest writes to for a kick.",
+        12: "What is under way is tracked in shared memory that outlives the back-end.",
+        13: "The device can be reset (RESET_DEVICE).",
+        14: "Kicks, calls and errors may be messages in place of eventfds.",
+        15: "Memory regions are added and taken away one by one.",
+        16: "The virtio device status is passed on.",
+        17: "Memory regions tell how Xen maps them; their structure is 8 bytes longer.",
+        18: "Back-ends may share objects (dma-bufs) by uuid.",
+        19: "The back-end's own state can be saved and loaded.",
+        20: "A ring may be stopped with requests under way, which the inflight buffer keeps.",
+        21: "Addresses in the messages are the guest's, not those of the front-end's process.",
+        22: "The device has shared memory regions, into which the back-end may map files.",
+        23: "A ring can be stopped without waiting for requests under way.",
+    },
 )
 
 
@@ -967,6 +993,7 @@ HEADER = Header(
     reply_mask=4,
     reply_value=4,
     need_reply_mask=8,
+    plain_flags=1,
 )
 
 #: No peer takes more than 4096 bytes of payload; what claims more than 16 times that is no message.

@@ -34,6 +34,25 @@ COMMON_FEATURES = Names(
         43: "SUSPEND",
     },
     device=True,
+    texts={
+        24: "Legacy: a call also when the device has run out of buffers.",
+        26: "vhost-user: writes to memory are to be logged, for a migration.",
+        27: "Legacy: the parts of a request may be cut anywhere.",
+        28: "A descriptor may lead to a table of further descriptors.",
+        29: "Driver and device tell by index from when on they want kicks and calls.",
+        30: "vhost-user: the back-end knows protocol features, and rings are enabled one by one.",
+        32: "The device is a modern one, of virtio 1.0 and later.",
+        33: "The device's accesses go through an IOMMU, or are restricted otherwise.",
+        34: "Rings may have the packed form.",
+        35: "Buffers are used in the order in which they were made available.",
+        36: "Memory accesses are ordered as on the platform's real devices.",
+        37: "The device has virtual functions.",
+        38: "A kick says how far the driver has come.",
+        39: "A kick carries data that the device chose.",
+        40: "A ring can be reset alone.",
+        41: "There is an administration queue.",
+        43: "The device can be suspended.",
+    },
 )
 
 #: What the driver and the device tell each other in the status byte.
@@ -47,6 +66,15 @@ STATUS_BITS = Names(
         4: "SUSPEND",
         6: "DEVICE_NEEDS_RESET",
         7: "FAILED",
+    },
+    texts={
+        0: "The guest has seen the device.",
+        1: "The guest has a driver for it.",
+        2: "The driver is ready: rings may be used.",
+        3: "The features are settled; the device clears the bit if it cannot do with them.",
+        4: "The device is, or is to be, suspended.",
+        6: "The device is beyond help until it is reset.",
+        7: "The driver has given up.",
     },
 )
 
