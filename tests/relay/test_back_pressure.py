@@ -111,14 +111,14 @@ def test_descriptors_that_have_to_wait_keep_their_messages(relayed: Relayed) -> 
         while True:
             fds = tagged(at)
             try:
-                front.sendmsg([sized(2000, fill=at)], rights(fds))
+                front.sendmsg([sized(2000, 12 if at % 2 else 40, fill=at)], rights(fds))
             finally:
                 close_all(fds)
             at += 1
     assert at > 100
     for expected in range(at):
         got = receive(back)
-        assert (got.data, got.tags) == (sized(2000, fill=expected), (expected,))
+        assert (got.data, got.tags) == (sized(2000, 12 if expected % 2 else 40, fill=expected), (expected,))
     assert relayed.descriptors_in_hand() == 0
 
 
@@ -148,17 +148,29 @@ class FewRefs:
         return self.sock.sendmsg(*args)
 
 
-def test_with_too_many_descriptors_under_way_it_is_tried_again_in_peace(relayed: Relayed) -> None:
+def refuse_descriptors(relayed: Relayed) -> FewRefs:
+    """Towards the back-end."""
+    few = FewRefs(relayed.session().main.sockets[BACK])
+    ours = relayed.session().main.directions[FRONT]
+
+    def put() -> None:
+        ours.outlet.target = few  # type: ignore[assignment]
+        ours._sendmsg = few.sendmsg
+
+    relayed.call(put)
+    return few
+
+
+@pytest.mark.parametrize("number", [12, 40], ids=["known to carry", "not known to carry"])
+def test_with_too_many_descriptors_under_way_it_is_tried_again_in_peace(relayed: Relayed, number: int) -> None:
     """The socket has room meanwhile, which must not make the relay spin, and no try may bring forth two."""
     front, back = relayed.open()
     send(front, sized(20))
     receive(back)
-    few = FewRefs(relayed.session().main.sockets[BACK])
-    ours = relayed.session().main.directions[FRONT].outlet
-    relayed.call(lambda: setattr(ours, "target", few))
+    few = refuse_descriptors(relayed)
     begun = len(relayed.relay.loop._timers)
-    send(front, sized(20), [1])
-    send(front, sized(24))
+    send(front, sized(20, number), [1])
+    send(front, sized(24, number))
     until(lambda: few.tries >= 20)
     assert quiet(back)
     assert relayed.call(lambda: len(relayed.relay.loop._timers)) <= begun + 2
@@ -182,9 +194,7 @@ def test_the_relay_ends_while_descriptors_wait_to_be_tried_again(relayed: Relaye
     front, back = relayed.open()
     send(front, sized(20))
     receive(back)
-    few = FewRefs(relayed.session().main.sockets[BACK])
-    ours = relayed.session().main.directions[FRONT].outlet
-    relayed.call(lambda: setattr(ours, "target", few))
+    few = refuse_descriptors(relayed)
     send(front, sized(20), [1])
     until(lambda: few.tries)
     front.close()

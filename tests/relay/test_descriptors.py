@@ -72,12 +72,17 @@ def parsed(text: str) -> list[tuple[str, int, list[int]]]:
     return found
 
 
-def octets(letter: str, length: int) -> bytes:
+#: SET_VRING_KICK, which may carry descriptors and is passed on in a shorter way, and one that may not
+CARRIER, OTHER = 12, 40
+kinds = pytest.mark.parametrize("number", [CARRIER, OTHER], ids=["known to carry", "not known to carry"])
+
+
+def octets(letter: str, length: int, number: int) -> bytes:
     if letter == "H":
-        return message(40, bytes(8))[:length]
+        return message(number, bytes(8))[:length]
     if letter == "P":
         return bytes(length)
-    return sized(length, number=ord(letter) - ord("A") + 40)
+    return sized(length, number=number, fill=ord(letter))
 
 
 def expected_of(case: Case) -> list[tuple[int, tuple[int, ...]]]:
@@ -104,16 +109,19 @@ def none_kept(relayed: Relayed) -> None:
 @pytest.mark.parametrize("direction", DIRECTIONS.values(), ids=DIRECTIONS)
 @pytest.mark.parametrize("at_once", [True, False], ids=["at once", "one by one"])
 @pytest.mark.parametrize("case", CASES, ids=[case.number for case in CASES])
-def test_each_descriptor_comes_with_its_message(relayed: Relayed, case: Case, at_once: bool, direction: int) -> None:
+@kinds
+def test_each_descriptor_comes_with_its_message(
+    relayed: Relayed, case: Case, at_once: bool, direction: int, number: int
+) -> None:
     sender, receiver = ends(relayed, direction)
     before = len(os.listdir("/proc/self/fd"))
     if at_once:
         with relayed.frozen():
             for letter, length, tags in parsed(case.sent):
-                send(sender, octets(letter, length), tags)
+                send(sender, octets(letter, length, number), tags)
     else:
         for letter, length, tags in parsed(case.sent):
-            send(sender, octets(letter, length), tags)
+            send(sender, octets(letter, length, number), tags)
             taken(sender)
     expected = expected_of(case)
     careful = receive if max(length for length, _ in expected) > 36_544 else receive_in_two_calls
@@ -125,12 +133,13 @@ def test_each_descriptor_comes_with_its_message(relayed: Relayed, case: Case, at
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.number for case in CASES])
-def test_exact_reads_bring_them_where_they_were_sent(relayed_exactly: Relayed, case: Case) -> None:
+@kinds
+def test_exact_reads_bring_them_where_they_were_sent(relayed_exactly: Relayed, case: Case, number: int) -> None:
     """Nothing is mended: a descriptor that was sent with the payload comes with the payload."""
     sender, receiver = ends(relayed_exactly, 0)
     with relayed_exactly.frozen():
         for letter, length, tags in parsed(case.sent):
-            send(sender, octets(letter, length), tags)
+            send(sender, octets(letter, length, number), tags)
     expected = expected_of(case)
     assert seen([receive(receiver) for _ in expected]) == expected
     none_kept(relayed_exactly)

@@ -288,7 +288,7 @@ class Relay:
         self.loop.call_at(monotonic_ns() + pause, lambda now: self._connect_both(now, since, next_pause))
 
     def _reach_both(self) -> tuple[Connector, OSError | None]:
-        """Connect to what is not connected yet; gives the side that cannot be reached and why, or None once both are."""
+        """Connect to what is not connected yet; gives the side that cannot be reached and why, or None."""
         first, second = self.sides
         assert isinstance(first, Connector)
         assert isinstance(second, Connector)
