@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vhostspy.capture.record import DROPPED, INCOMPLETE, LATE_FDS, SNAPPED, UNSURE_FDS
 from vhostspy.filter import compile
-from vhostspy.message import Message
+from vhostspy.message import Finding, Message
 from vhostspy.output.members import members
 from vhostspy.output.printer import Printer, Show
 from vhostspy.output.text import Look, Text
@@ -154,7 +154,11 @@ def test_what_is_unknown_unread_or_cut_is_shown_as_that() -> None:
     conversation = Conversation()
     unknown = bytes.fromhex("63000000 01000000 03000000 616263")
     assert line(conversation, conversation.octets(unknown)).endswith("front-end  unknown message 99        3 bytes")
-    assert line(conversation, conversation.raw(b"\x1b[2J")).endswith("front-end  (unread octets)           4 bytes")
+    assert line(conversation, conversation.raw(b"\x1b[2J")).endswith(
+        "front-end  (unread octets)           4 bytes: 1b 5b 32 4a"
+    )
+    longer = line(conversation, conversation.raw(bytes(17)))
+    assert longer.endswith("  17 bytes: 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 …")
     kick = bytes.fromhex("0c000000 01000000 08000000 0000000000000000")
     for marks, words in (
         (INCOMPLETE, "(incomplete: 20 of 20 bytes)"),
@@ -167,6 +171,23 @@ def test_what_is_unknown_unread_or_cut_is_shown_as_that() -> None:
         assert line(conversation, message).endswith(f"SET_VRING_KICK            ring 0  [kick eventfd]  {words}")
     pieces = conversation.octets(kick, fds=(KICK, CALL, CALL), reads=2)
     assert line(conversation, pieces).endswith("ring 0  [kick eventfd, call eventfd ×2]  (came in 2 pieces)")
+
+
+def test_findings_stand_below_their_message() -> None:
+    message = Conversation().front_end("SET_OWNER")
+    finding = Finding("VU-OWN-01", "warning", 0, "again\x1b", "vhost-user, SET_OWNER", 1)
+    assert Text(Look()).message(message._replace(findings=(finding,))).splitlines()[1:] == [
+        "      warning: again\\e (VU-OWN-01; vhost-user, SET_OWNER)"
+    ]
+
+
+def test_the_summary_counts_any_number_of_unknown_messages() -> None:
+    conversation = Conversation()
+    for number in range(100, 1200):
+        conversation.octets(number.to_bytes(4, "little") + b"\1\0\0\0\0\0\0\0")
+    lines = shown(conversation, query="no > 9999", summary=True)
+    assert "  others                         900" in lines
+    assert len(lines) < 220
 
 
 def test_sessions_and_channels_are_told_apart() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import stat
 import sys
 from typing import TYPE_CHECKING, TextIO
 
@@ -30,7 +31,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(options: Namespace) -> int:
     # what passes here makes no cycles: looking for them would be a tenth of the time
     gc.set_threshold(100_000)
-    output = Output(sys.stdout, live=options.file == "-")
+    output = Output(sys.stdout, live=_grows(options.file))
     printer = new_printer(options, output)
     name = "standard input" if options.file == "-" else options.file
     try:
@@ -55,6 +56,14 @@ def run(options: Namespace) -> int:
     if reader.note:
         complain(f"{name}: {reader.note}")
     return status
+
+
+def _grows(file: str) -> bool:
+    """A pipe may bring more later: what has come is to be shown meanwhile."""
+    try:
+        return not stat.S_ISREG((os.fstat(0) if file == "-" else os.stat(file)).st_mode)
+    except OSError:
+        return False
 
 
 def complain(sentence: str) -> int:

@@ -19,6 +19,7 @@ MOST_SESSIONS = 8
 MOST_SLOW = 3
 MOST_UNANSWERED = 10
 _MOST_AWAITED = 10_000
+_MOST_NAMES = 200
 
 
 class _Slow(NamedTuple):
@@ -55,6 +56,8 @@ class Summary:
             name = message.name or f"unknown {message.id}"
         key = (message.protocol, message.channel, message.sender, name, kind)
         counts = self.counts
+        if key not in counts and len(counts) >= _MOST_NAMES:
+            key = (*key[:3], "others", kind)  # numbers that no row knows may be anything
         counts[key] = counts.get(key, 0) + 1
         if self.first_ns is None:
             self.first_ns = message.monotonic_ns

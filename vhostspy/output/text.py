@@ -18,6 +18,8 @@ from .units import duration, escape, hex_dump, plural, seconds, size
 
 #: below a message, its members begin here
 INDENT = " " * 6
+#: of octets that could not be framed, so many are in the line
+MOST_RAW = 16
 _SEALS = ("seal", "shrink", "grow", "write", "future-write", "exec")
 
 
@@ -60,7 +62,7 @@ class Text:
                 self._middles.clear()
             middle = self._middles[key] = _middle(*key)
         name = title(message)
-        about = message.info
+        about = message.info if message.kind != "raw" else _raw(message)
         if message.fds:
             about = f"{about}  {descriptors(message)}" if about else descriptors(message)
         if message.answers is not None:
@@ -74,7 +76,7 @@ class Text:
             if colour == "31" or not message.is_reply:
                 name = self._paint(name, colour) + " " * max(0, 24 - len(name))
         line = f"{message.no:>4}  {seconds(now - start):>9}  {duration(delta):>7}  {middle}{name:<24}  {about}".rstrip()
-        if self.look.verbose or self.look.octets:
+        if self.look.verbose or self.look.octets or message.findings:
             return "\n".join((line, *self._below(message), ""))
         return line + "\n"
 
@@ -87,6 +89,9 @@ class Text:
         return f"      {time:>9}  {self._paint(f'── {about}{text}', colour.get(event.event, '36'))}\n"
 
     def _below(self, message: Message) -> Iterator[str]:
+        for one in message.findings:
+            text = f"{one.severity}: {escape(one.text)} ({one.rule}; {one.source})"
+            yield f"{INDENT}{self._paint(text, _SEVERITY_COLOURS[one.severity])}"
         if self.look.verbose:
             if message.flags is not None:
                 yield INDENT + _header(message)
@@ -99,6 +104,15 @@ class Text:
             if message.original is not None:
                 yield f"{INDENT}came as"
                 yield from hex_dump(message.original, INDENT)
+
+
+_SEVERITY_COLOURS = {"error": "31", "warning": "33", "note": "36"}
+
+
+def _raw(message: Message) -> str:
+    """Octets that could not be framed, by how they begin."""
+    first = message.data[:MOST_RAW]
+    return f"{message.info}: {first.hex(' ')}{' …' if len(message.data) > MOST_RAW else ''}" if first else message.info
 
 
 def _painted(text: str, colour: str) -> str:
