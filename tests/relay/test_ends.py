@@ -1,4 +1,4 @@
-"""How a session ends: what a peer does the other sees, as near as the kernel lets us; the record says who was first."""
+"""How a session ends: what a peer does the other sees, as near as the kernel lets us; who was first is recorded."""
 
 from __future__ import annotations
 
