@@ -8,6 +8,7 @@ what was agreed before it (``context``), which is why it is made by the pipeline
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from errno import errorcode
 from functools import lru_cache
 from struct import Struct
 from typing import Any, Generic, Literal, NamedTuple, TypeVar, overload
@@ -98,6 +99,9 @@ class _Message(NamedTuple):
     need_reply: bool
     #: the header's size member as sent
     size: int | None
+    #: vfio-user: the number that a reply has in common with its request, and a reply's error number
+    msgid: int | None
+    error: int | None
     #: the row of the request, also for a reply
     row: Row | None
     context: Context
@@ -146,7 +150,7 @@ class Message(_Message):
 
         Read it only: messages of the same octets share it.
         """
-        if self.row is None or self.kind == "raw":
+        if self.row is None or self.kind == "raw" or self.error:
             return Decoded(None, {}, {}, self.payload)
         shared = self._shared()
         if shared is not None and shared.decoded is not None:
@@ -174,6 +178,8 @@ class Message(_Message):
     @once
     def info(self) -> str:
         """The short line of lists: what matters of the members; empty where nothing does."""
+        if self.error:
+            return f"failed: {errorcode.get(self.error, 'error')} ({self.error})"
         if self.row is None or self.kind == "raw":
             return _size_line(self)
         shared = self._shared()
@@ -189,6 +195,8 @@ class Message(_Message):
         """An answer that says no: a result other than 0, or an error."""
         if not self.is_reply:
             return False
+        if self.error is not None:
+            return self.error != 0
         layout = self.decoded.layout
         for member in layout.members if layout else ():
             if isinstance(member, Field) and member.show == "result" and self.fields.get(member.name, 0) != 0:
@@ -263,9 +271,11 @@ class _HeaderReader(NamedTuple):
     id: int
     size: int
     flags: int
-    reply_mask: int
-    reply_value: int
-    need_reply_mask: int
+    #: position of the message number, None where there is none
+    msgid: int | None
+    #: position of the error number
+    error: int
+    header: Header
 
 
 @lru_cache(maxsize=64)
@@ -290,9 +300,9 @@ def _prepare(header: Header, byte_order: str) -> _HeaderReader:
         positions[header.id_at],
         positions[header.size_at],
         positions[header.flags_at],
-        header.reply_mask,
-        header.reply_value,
-        header.need_reply_mask,
+        None if header.msgid_at is None else positions[header.msgid_at],
+        positions[header.error_at],
+        header,
     )
 
 
@@ -307,11 +317,14 @@ class _Meaning:
     Sessions repeat themselves: most messages of a long capture are met here again instead of being decoded.
     """
 
-    __slots__ = ("context", "decoded", "flags", "header_length", "id", "info", "kind", "need_reply", "row", "size")
+    __slots__ = (
+        "context", "decoded", "error", "flags", "header_length", "id", "info", "kind", "msgid", "need_reply", "row",
+        "size",
+    )  # fmt: skip
 
     def __init__(
         self, id: int | None, kind: Kind, flags: int | None, need_reply: bool, size: int | None, row: Row | None,
-        header_length: int,
+        header_length: int, msgid: int | None = None, error: int | None = None,
     ) -> None:  # fmt: skip
         self.id = id
         self.kind: Kind = kind
@@ -320,6 +333,8 @@ class _Meaning:
         self.size = size
         self.row = row
         self.header_length = header_length
+        self.msgid = msgid
+        self.error = error
         #: decoded in this context
         self.context: Context | None = None
         self.decoded: Decoded | None = None
@@ -342,20 +357,27 @@ _meanings: dict[tuple[bytes, str, str, int, str], _Meaning] = {}
 
 def _meaning(data: bytes, protocol: str, channel: str, sender: int, byte_order: ByteOrder) -> _Meaning:
     """Read the header; octets too few for one are raw, whatever the record says they are."""
-    header = _header_reader(protocol, channel, byte_order)
-    if header is None or len(data) < header.length:
+    reader = _header_reader(protocol, channel, byte_order)
+    if reader is None or len(data) < reader.length:
         return _UNREAD
-    values = header.unpack.unpack_from(data)
-    id_: int = values[header.id]
-    flags: int = values[header.flags]
+    values = reader.unpack.unpack_from(data)
+    header = reader.header
+    id_: int = values[reader.id]
+    flags: int = values[reader.flags]
     kind: Kind = "request"
+    error = None
     if flags & header.reply_mask == header.reply_value:
         row = registry.row(protocol, channel, 1 - sender, id_)
-        kind = "ack" if row is not None and _acknowledged(row, values[header.size]) else "reply"
+        kind = "ack" if row is not None and _acknowledged(row, values[reader.size]) else "reply"
+        if header.error_mask:
+            error = values[reader.error] if flags & header.error_mask else 0
+        need_reply = flags & header.need_reply_mask != 0
     else:
         row = registry.row(protocol, channel, sender, id_)
-    need_reply = flags & header.need_reply_mask != 0
-    return _Meaning(id_, kind, flags, need_reply, values[header.size], row, header.length)
+        # asked for by one bit, or only declined by another
+        need_reply = not flags & header.no_reply_mask if header.no_reply_mask else flags & header.need_reply_mask != 0
+    msgid = None if reader.msgid is None else values[reader.msgid]
+    return _Meaning(id_, kind, flags, need_reply, values[reader.size], row, reader.length, msgid, error)
 
 
 _UNREAD = _Meaning(None, "raw", None, False, None, None, 0)
@@ -382,7 +404,8 @@ def read(record: Record, context: Context, original: bytes | None = None) -> Mes
     # what Message(...) does, in half the time
     message = _new(Message, (
         no, time_ns, monotonic_ns, session, channel, channel_no, sender, protocol, None if row is None else row.name,
-        meaning.id, meaning.kind, meaning.flags, meaning.need_reply, meaning.size, row, context, byte_order,
+        meaning.id, meaning.kind, meaning.flags, meaning.need_reply, meaning.size, meaning.msgid, meaning.error, row,
+        context, byte_order,
         meaning.header_length, data, length, fds, fds_at, marks, reads, original, (), None, None, False,
     ))  # fmt: skip
     message.meaning = meaning

@@ -120,6 +120,13 @@ def test_what_a_policy_did_and_how_it_came() -> None:
     assert written(message._replace(reads=3))["reads"] == 3
 
 
+def test_vfio_user_has_two_members_more() -> None:
+    octets = bytes.fromhex("0700 0d00 10000000 00000000 00000000")
+    message = written(Conversation(whole=False).octets(octets, protocol="vfio-user"))
+    assert [name for name in message if name not in MEMBERS] == ["msgid", "error"]
+    assert (message["msgid"], message["error"], message["from"], message["message"]) == (7, 0, "client", "DEVICE_RESET")
+
+
 def test_findings() -> None:
     message = Conversation().front_end("SET_OWNER")
     finding = Finding("VU-OWN-01", "warning", 0, "again", "vhost-user, SET_OWNER", 1, (1,))

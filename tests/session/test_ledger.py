@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from struct import pack
+
 import pytest
 
 from vhostspy.capture.record import DROPPED
+from vhostspy.message import Message
 from vhostspy.session import ledger
 from vhostspy.session.ledger import MOST_WAITING
 from vhostspy.session.state import new
@@ -208,3 +211,38 @@ def test_a_step_leaves_the_session_before_it_as_it_was(agreed: Conversation) -> 
     assert step(before, request) == agreed.state
     assert [one.no for one in ledger.outstanding(before.ledger)] == []
     assert step(new(1), request).ledger["main", 1].waiting[0].no == request.no
+
+
+# -- vfio-user: header of u16 message number, u16 command, u32 size with the header, u32 flags, u32 error
+
+
+def vfio(
+    conversation: Conversation, msgid: int, command: int, flags: int = 0, error: int = 0, sender: int = 0
+) -> Message:
+    return conversation.octets(pack("<HHIII", msgid, command, 16, flags, error), sender=sender, protocol="vfio-user")
+
+
+DEVICE_RESET = 13
+
+
+def test_commands_are_answered_by_their_number_in_any_order() -> None:
+    conversation = Conversation(whole=False)
+    first = vfio(conversation, 7, DEVICE_RESET)
+    second = vfio(conversation, 8, DEVICE_RESET)
+    assert (first.msgid, first.awaited, first.need_reply, first.error) == (7, True, True, None)
+    assert vfio(conversation, 8, DEVICE_RESET, flags=1, sender=1).answers == second.no
+    assert vfio(conversation, 9, DEVICE_RESET, flags=1, sender=1).answers is None
+    assert waiting(conversation) == [first.no]
+
+
+def test_a_command_may_decline_its_answer() -> None:
+    assert not vfio(Conversation(whole=False), 1, DEVICE_RESET, flags=0x10).awaited
+
+
+def test_a_reply_may_be_an_error_and_then_has_no_members() -> None:
+    conversation = Conversation(whole=False)
+    vfio(conversation, 1, DEVICE_RESET)
+    reply = vfio(conversation, 1, DEVICE_RESET, flags=0x21, error=22, sender=1)
+    assert (reply.answers, reply.error, reply.failed, reply.info) == (1, 22, True, "failed: EINVAL (22)")
+    fine = vfio(conversation, 2, DEVICE_RESET, flags=1, sender=1)
+    assert (fine.error, fine.failed) == (0, False)

@@ -32,7 +32,21 @@ _encode = json.JSONEncoder(default=_octets).encode
 _MOST_KEPT = 256
 _MOST_PARTS = 8192
 #: members that follow from a message's octets and its sender
-_SAME = ("from", "protocol", "message", "id", "kind", "flags", "need_reply", "size", "fields", "names", "info")
+_SAME = (
+    "from",
+    "protocol",
+    "message",
+    "id",
+    "kind",
+    "flags",
+    "need_reply",
+    "size",
+    "msgid",
+    "error",
+    "fields",
+    "names",
+    "info",
+)
 
 
 class Json:
@@ -73,7 +87,7 @@ class Json:
         """The channel; sender, name and members; octets: as parts of a line."""
         values = self.values(message)
         before = _encode({"channel": message.channel})[1:-1]
-        same = _encode({name: values[name] for name in _SAME})[1:-1]
+        same = _encode({name: values[name] for name in _SAME if name in values})[1:-1]
         return f"{before}, ", f"{same}, ", message.data.hex()
 
     def values(self, message: Message) -> dict[str, Any]:
@@ -95,6 +109,7 @@ class Json:
             "flags": message.flags,
             "need_reply": message.need_reply,
             "size": message.size,
+            **({} if message.msgid is None else {"msgid": message.msgid, "error": message.error or 0}),
             # octets that nobody explains are there once, as bytes
             "fields": {} if raw else decoded.fields or ({"rest": decoded.rest} if decoded.rest else {}),
             "names": decoded.names,

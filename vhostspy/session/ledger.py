@@ -1,10 +1,10 @@
 """Who waits for whom: requests, and the replies that answer them.
 
-Each channel has a queue of the requests whose senders wait. A reply answers the oldest of them that has its id (peers
-answer in order; where they do not, the ones skipped stay and are seen to be late). Whether a request is waited for at
-all depends on its row, on NEED_REPLY, and on what was agreed; peers also answer when nobody asked, so the latest
-request that wanted no answer is remembered too. A reply that fits nothing answers nothing: that is for the rules to
-judge.
+Each channel has a queue of the requests whose senders wait. A reply answers the oldest of them that has its id, and
+in vfio-user its message number (peers of vhost-user answer in order; where they do not, the ones skipped stay and are
+seen to be late). Whether a request is waited for at all depends on its row, on NEED_REPLY, and on what was agreed;
+peers also answer when nobody asked, so the latest request that wanted no answer is remembered too. A reply that fits
+nothing answers nothing: that is for the rules to judge.
 
 Values only: every function returns a new ledger that shares what did not change.
 """
@@ -50,11 +50,12 @@ def request_answered(ledger: Ledger, reply: Message) -> Message | None:
     if queue is None:
         return None
     asker = 1 - reply.sender
+    id_, msgid = reply.id, reply.msgid
     for request in queue.waiting:
-        if request.id == reply.id and request.sender == asker:
+        if request.id == id_ and request.sender == asker and request.msgid == msgid:
             return request
     unasked = queue.unasked
-    if unasked is not None and unasked.id == reply.id and unasked.sender == asker:
+    if unasked is not None and unasked.id == id_ and unasked.sender == asker and unasked.msgid == msgid:
         return unasked
     return None
 
@@ -106,6 +107,9 @@ def expects_answer(row: Row | None, channel: str, message: Message, context: Con
 
     Where a capture began in the middle, what was agreed is not known: then NEED_REPLY is taken at its word.
     """
+    if message.msgid is not None:
+        # vfio-user: a command is answered unless its sender declines
+        return message.need_reply and (row is None or row.answer != "never")
     wants = message.need_reply and (context.protocol_features is None or context.protocol_features & REPLY_ACK != 0)
     if row is None or row.answer == "ack":
         return wants
