@@ -110,13 +110,14 @@ def run(options: Namespace) -> int:
         options.no_capture = options.write is None  # nobody would ever read it
     more_descriptors()
     new_policy = _policy(options)
-    target = Target(options)
-    sides = None
+    sides = _sides(options)
     try:
-        sides = _sides(options)
-    finally:
-        if sides is None:
-            target.close()
+        target = Target(options)  # last: it replaces an older capture
+    except BaseException:
+        for side in sides:
+            if isinstance(side, Listener):
+                side.close()
+        raise
     return _run(options, target, sides, new_policy)
 
 
@@ -317,10 +318,6 @@ class Target:
             raise WrongUse(f"-w {name}: {error.strerror}") from None
         self.path = os.path.abspath(name)
         self.bounded = False
-
-    def close(self) -> None:
-        if self.fd >= 0:
-            os.close(self.fd)
 
 
 def _queue_file() -> int:
