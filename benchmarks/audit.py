@@ -20,8 +20,13 @@ class Damaged(Exception):
 
 
 def messages_in(path: Path) -> int:
-    """How many messages a capture holds. Raises Damaged unless they are numbered 1, 2, 3… and each is there whole."""
-    last, missing = 0, 0
+    """How many messages a capture holds. Raises Damaged unless they are numbered 1, 2, 3… and each is there whole.
+
+    A long message lies in several records, its number in the last of them; others may lie between.
+    """
+    last = 0
+    #: what is there of long messages: (session, channel number, channel, sender) -> bytes
+    begun: dict[tuple[int, int, int, int], int] = {}
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         at, end = 0, len(data)
         while at < end:
@@ -37,17 +42,19 @@ def messages_in(path: Path) -> int:
                 what, number, length, offset = record[2], record[13], record[17], record[18]
                 before = record[3] + record[20] * record[21]  # our header, and what is said about descriptors
                 if what in (MESSAGE, RAW):
-                    part = at + PACKET_AT + captured - body - before
-                    if missing == 0:
-                        if number != last + 1 or offset != 0:
-                            raise Damaged(f"{path}: number {number} at {offset} comes after {last}")
-                        last, missing = number, length
-                    elif number != last or offset != length - missing:
-                        raise Damaged(f"{path}: {missing} bytes of number {last} are missing")
-                    missing -= part
-                    if missing < 0:
-                        raise Damaged(f"{path}: number {number} has {-missing} bytes more than its {length}")
+                    lane = (record[9], record[11], record[6], record[7])
+                    there = offset + at + PACKET_AT + captured - body - before
+                    if offset != begun.pop(lane, 0) or there > length:
+                        raise Damaged(
+                            f"{path}: at {at}, behind number {last}: bytes from {offset} on, {there} of {length}"
+                        )
+                    if there < length:
+                        begun[lane] = there
+                    elif number != last + 1:
+                        raise Damaged(f"{path}: at {at}: number {number} comes after {last}")
+                    else:
+                        last = number
             at += size
-    if missing:
-        raise Damaged(f"{path}: {missing} bytes of number {last} are missing at the end")
+    if begun:
+        raise Damaged(f"{path}: the end of {len(begun)} messages is missing")
     return last
