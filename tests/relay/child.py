@@ -8,6 +8,7 @@ import resource
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from time import monotonic_ns
 from typing import Any
 
 from tests.relay.harness import (
@@ -130,8 +131,6 @@ def table_full_on_accept(folder: Path) -> Found:
         front = connected(relayed.front_path)
         until(lambda: relayed.said)
         reached: list[int] = []
-        from time import monotonic_ns
-
         relayed.call(lambda: relayed.relay.loop.call_at(monotonic_ns() + 350_000_000, reached.append))
         until(lambda: reached)
         said = sum("cannot accept" in line for line in relayed.said)
@@ -167,9 +166,36 @@ def table_full_on_nested(folder: Path) -> Found:
     return {"alive": all(found)}
 
 
+def table_full_on_control(folder: Path) -> Found:
+    """A caller that cannot be let in must not keep the relay busy."""
+    from vhostspy.relay.control import Control
+
+    os.environ["XDG_RUNTIME_DIR"] = str(folder)
+    limit_to(100)
+    with Relayed(folder) as relayed:
+        control = relayed.call(lambda: Control(relayed.relay, ""))
+        filler = fill_table(1)
+        caller = connected(control.path)
+        before = sum(os.times()[:2])
+        reached: list[int] = []
+        relayed.call(lambda: relayed.relay.loop.call_at(monotonic_ns() + 500_000_000, reached.append))
+        until(lambda: reached)
+        cpu = sum(os.times()[:2]) - before
+        close_all(filler)
+        with caller:
+            caller.sendall(b'{"do": "status"}\n')
+            answered = b"ok" in caller.recv(4096)
+        relayed.call(control.close)
+    return {"cpu_s": cpu, "answered": answered}
+
+
 CASES: dict[str, Callable[[Path], Found]] = {
-    case.__name__: case
-    for case in (too_many_refs, deadlock_of_refs, table_full_on_receive, table_full_on_accept, table_full_on_nested)
+    "too_many_refs": too_many_refs,
+    "deadlock_of_refs": deadlock_of_refs,
+    "table_full_on_receive": table_full_on_receive,
+    "table_full_on_accept": table_full_on_accept,
+    "table_full_on_nested": table_full_on_nested,
+    "table_full_on_control": table_full_on_control,
 }
 
 if __name__ == "__main__":

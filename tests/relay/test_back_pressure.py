@@ -258,6 +258,12 @@ def test_a_full_table_does_not_stop_the_listener_for_ever(folder: Path) -> None:
     assert found["served"]
 
 
+def test_a_full_table_and_a_caller_of_the_control_socket_keep_nobody_busy(folder: Path) -> None:
+    found = in_a_child("table_full_on_control", folder)
+    assert found["cpu_s"] < 0.25
+    assert found["answered"]
+
+
 def test_a_full_table_leaves_a_nested_channel_unseen_but_whole(folder: Path) -> None:
     found = in_a_child("table_full_on_nested", folder)
     assert found["alive"]

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 #: the longest request; whoever sends more is no friend
 LONGEST = 65_536
+#: characters of a note: with each escaped it still fits an event
+LONGEST_NOTE = 2_000
+#: how long nobody is let in after the process ran out of descriptors
+PAUSE_NS = 100_000_000
 
 
 def folder() -> str:
@@ -70,14 +74,22 @@ class Control:
             self._listener.bind(self.path)
         finally:
             os.umask(mask)
-        self._listener.listen(4)
-        self.relay.loop.watch(self._listener, self.relay.loop.IN, self._accept, lambda fd, events: self._accept())
+        self._listener.listen(64)
+        self._listen(0)
+
+    def _listen(self, now: int) -> None:
+        if self._listener is not None:
+            self.relay.loop.watch(self._listener, self.relay.loop.IN, self._accept, lambda fd, events: self._accept())
 
     def _accept(self) -> None:
         assert self._listener is not None
         try:
             caller, _ = self._listener.accept()
-        except OSError:
+        except BlockingIOError:
+            return
+        except OSError:  # no room for it, and it stays ready to be accepted
+            self.relay.loop.unwatch(self._listener)
+            self.relay.loop.call_at(monotonic_ns() + PAUSE_NS, self._listen)
             return
         caller.setblocking(False)
         number = caller.fileno()
@@ -114,7 +126,7 @@ class Control:
         try:
             request = json.loads(line)
             wanted = request["do"]
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             return {"ok": False, "text": 'expected a JSON object with a member "do": status, annotate or detach'}
         relay = self.relay
         if wanted == "status":
@@ -133,6 +145,10 @@ class Control:
             text = request.get("text")
             if not isinstance(text, str) or not text:
                 return {"ok": False, "text": 'annotate: expected a member "text" with the words of the note'}
+            if len(text) > LONGEST_NOTE:
+                return {"ok": False, "text": f"annotate: a note of {len(text)} characters; at most {LONGEST_NOTE}"}
+            if relay.writer.fd < 0:
+                return {"ok": False, "text": "annotate: nothing is recorded"}
             sessions = relay.sessions
             session = sessions[-1].number if len(sessions) == 1 else 0
             relay.writer.event({"event": "note", "text": text}, time_ns(), monotonic_ns(), session=session)
