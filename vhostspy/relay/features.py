@@ -43,7 +43,14 @@ class OfferedFeatures:
 
 
 def policy_maker(mask: int, offer: int, mask_protocol: int, offer_protocol: int) -> PolicyMaker | None:
-    """For each session the same changes; None if there are none."""
+    """For each session the same changes; None if there are none.
+
+    Raises WrongUse for a bit that is to be both cleared and set.
+    """
+    for word, cleared, added in (("features", mask, offer), ("protocol-features", mask_protocol, offer_protocol)):
+        if cleared & added:
+            bit = (cleared & added).bit_length() - 1
+            raise WrongUse(f"bit {bit} is in --mask-{word} and in --offer-{word}: it can be only one of them")
     changes: dict[int, tuple[int, int]] = {}
     if mask or offer:
         changes[GET_FEATURES] = (mask, offer)
@@ -100,8 +107,10 @@ def _bits(texts: Iterable[str], known: Mapping[str, Mapping[int, list[str]]], de
             word |= 1 << int(item)
             continue
         name = item.upper().replace("-", "_")
-        for prefix in ("VHOST_USER_PROTOCOL_F_", "VHOST_USER_F_", "VIRTIO_F_", "VHOST_F_", "F_"):
-            name = name.removeprefix(prefix) if name not in known else name
+        # as headers write them: VIRTIO_F_VERSION_1, VIRTIO_NET_F_MQ, VHOST_USER_PROTOCOL_F_CONFIG
+        prefix, parted, bare = name.partition("_F_")
+        if parted and prefix.startswith(("VIRTIO", "VHOST")):
+            name = bare
         places = known.get(name)
         if places is None:
             from vhostspy.errors import nearest
@@ -109,6 +118,11 @@ def _bits(texts: Iterable[str], known: Mapping[str, Mapping[int, list[str]]], de
             raise WrongUse(
                 f"{item} is no {what} that vhostspy knows{nearest(name, known)}; a bit's number will do as well"
             )
+        if len(places) > 1 and parted:
+            from vhostspy.dissectors.virtio import find
+
+            said = find(prefix.removeprefix("VIRTIO_").lower())
+            places = {bit: tables for bit, tables in places.items() if said and said.name in tables} or places
         if len(places) > 1:
             each = ", ".join(f"bit {bit} of {'/'.join(tables)}" for bit, tables in sorted(places.items()))
             raise WrongUse(f"{item} is {each}: say which with --device, or give the bit's number")
