@@ -151,7 +151,9 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def run_load(load: str, rows: list[Row], rounds: int, count: int, tools: Path, checks: Checks) -> list[Result]:
+def run_load(
+    load: str, rows: list[Row], rounds: int, count: int, tools: Path, checks: Checks, real_time: bool
+) -> list[Result]:
     """All rounds of a load, and the results of its rows."""
     wanted = dict.fromkeys([*ALSO[load], C, *(name for row in rows for name in (row.to, row.of))])
     candidates = [name for name in wanted if name != STRACE or shutil.which("strace")]
@@ -161,7 +163,7 @@ def run_load(load: str, rows: list[Row], rounds: int, count: int, tools: Path, c
     for number in range(rounds):
         turn = number % len(candidates)  # nobody is always the first or always behind the same one
         for name in candidates[turn:] + candidates[:turn]:
-            measure = run(load, name, count, tools)
+            measure = run(load, name, count, tools, real_time=real_time)
             measures[name].append(measure)
             if name == CHUNKS:
                 checks.misplaced_by_chunks.append(measure.misplaced)
@@ -339,6 +341,11 @@ def main(arguments: list[str] | None = None) -> int:
         metavar="NAME",
         help="only this load or part: " + ", ".join([*COUNTS, "memory", "startup", "writing"]),
     )
+    parser.add_argument(
+        "--real-time",
+        action="store_true",
+        help="for a machine that has other work: run before it (SCHED_FIFO, as root)",
+    )
     parser.add_argument("--cpu", type=int, metavar="N", help="the CPU for all processes (the last one)")
     parser.add_argument("--folder", type=Path, metavar="DIR", help="takes programs, sockets and captures for the time")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="put the table between two marks of this file")
@@ -362,7 +369,7 @@ def main(arguments: list[str] | None = None) -> int:
                 else:
                     count = QUICK[load] if options.quick else max(1, int(usual * options.scale))
                     rows = [row for row in ROWS if row.load == load]
-                    results += run_load(load, rows, rounds, count, tools, checks)
+                    results += run_load(load, rows, rounds, count, tools, checks, options.real_time)
             if "v1m" in chosen and "vfio-user" in PROTOCOLS:
                 results += in_wireshark(tools)
             if "memory" in chosen:

@@ -94,10 +94,18 @@ def relay_command(candidate: str, tools: Path, protocol: str, listen: Path, conn
     return [*ours, "-w", str(capture), *(() if candidate == VIEW else QUIET)]
 
 
-def run(load: str, candidate: str, count: int, tools: Path, keep: Path | None = None) -> Measure:
+def ahead_of_others() -> None:
+    """Run before whatever else runs here, but for what this process starts itself (a viewer)."""
+    os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(1))
+
+
+def run(
+    load: str, candidate: str, count: int, tools: Path, *, real_time: bool = False, keep: Path | None = None
+) -> Measure:
     """Make a load of so many units through a candidate. ``tools``: the folder of the programs, sockets and captures.
 
-    The capture is read back, counted and removed, or left at ``keep``. Raises Failed.
+    real_time: nothing else on the CPU may get in between (with strace it may). The capture is read back, counted
+    and removed, or left at ``keep``. Raises Failed.
     """
     protocol = protocol_of(load)
     front, back, capture = tools / "front.sock", tools / "back.sock", keep or tools / "run.pcapng"
@@ -108,8 +116,9 @@ def run(load: str, candidate: str, count: int, tools: Path, keep: Path | None = 
 
     def start(words: list[str], out: int = subprocess.PIPE) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            words, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.PIPE, text=True, cwd=ROOT
-        )
+            words, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.PIPE, text=True, cwd=ROOT,
+            preexec_fn=ahead_of_others if real_time and candidate != STRACE else None,
+        )  # fmt: skip
         started.append(process)
         return process
 
