@@ -248,6 +248,8 @@ class Plan:
     """A layout, ready to be read and written in one byte order."""
 
     def __init__(self, layout: Layout, byte_order: ByteOrder) -> None:
+        if layout.little_endian:
+            byte_order = "<"
         self.layout = layout
         self._steps: tuple[_Step, ...] = tuple(_steps(layout, byte_order))
         self._names = frozenset(name for step in self._steps for name in step.names)

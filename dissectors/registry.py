@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from .rows import Channel, Message, Protocol
 from .vfio_user import VFIO_USER
 from .vhost_user import VHOST_USER
+from .vhost_user_gpu import VHOST_USER_GPU
 
-PROTOCOLS: Mapping[str, Protocol] = {protocol.name: protocol for protocol in (VHOST_USER, VFIO_USER)}
+PROTOCOLS: Mapping[str, Protocol] = {protocol.name: protocol for protocol in (VHOST_USER, VHOST_USER_GPU, VFIO_USER)}
 
 
 def channel(protocol: str, name: str) -> Channel | None:

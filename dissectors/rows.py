@@ -50,7 +50,7 @@ class Field(NamedTuple):
     type: IntType
     text: str = ""
     names: Names | None = None
-    #: how text output writes it: "" decimal, "hex", "size" (bytes, with a unit), "result" (0 is ok)
+    #: how text output writes it: "" decimal, "hex", "size" (bytes, with a unit), "result" (0 is ok), "fourcc"
     show: str = ""
 
 
@@ -81,7 +81,7 @@ class Bytes(NamedTuple):
     text: str = ""
     #: "" hex, "uuid", "mac", "text" (NUL-padded), "json" (such text), "secret" (never written out by people's views),
     #: "config" (the device's config space, or the piece of it that starts at an earlier member called ``offset``),
-    #: "pixels" (an image of 32-bit pixels)
+    #: "x8r8g8b8" and "a8r8g8b8" (pixels of 32 bits)
     show: str = ""
 
 
@@ -132,6 +132,8 @@ class Layout(NamedTuple):
     when: tuple[str, tuple[int, ...]] | None = None
     #: chosen only after the back-end was told to listen for page faults (postcopy migration)
     postcopy: bool = False
+    #: its integers are little-endian whatever the hosts are, as virtio's are
+    little_endian: bool = False
 
 
 #: An empty payload, where others are possible.
@@ -149,9 +151,9 @@ class Fds(NamedTuple):
     """Descriptors that a message carries.
 
     ``role`` says what they are for: memory, kick, call, err, log, log-event, inflight, socket, userfault, object,
-    device-state, notifier; dma, irq, region. With ``each`` (a member's name) there is one for each; with ``unless`` (a
-    flag's name) none when it is set. ``channel`` names the nested channel that a socket becomes. ``release`` names the
-    messages after which whoever kept a copy has no further use for it.
+    device-state, notifier; scanout; dma, irq, region. With ``each`` (a member's name) there is one for each; with
+    ``unless`` (a flag's name) none when it is set. ``channel`` names the nested channel that a socket becomes.
+    ``release`` names the messages after which whoever kept a copy has no further use for it.
     """
 
     role: str

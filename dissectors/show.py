@@ -17,6 +17,8 @@ from .rows import Bytes, Field, Layout, Names, Part, Word
 Writer = Callable[[Any], str]
 
 _BRACES = re.compile(r"\{(\w+)(?:([:*?])([^}]*))?\}")
+#: formats of pixels that have 32 bits
+PIXELS = ("x8r8g8b8", "a8r8g8b8")
 #: octets of data that a line shows
 BRIEF = 8
 _UNITS = ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
@@ -60,6 +62,9 @@ def _integer(value: int, show: str, names: Names | None) -> str:
             if value and value % unit == 0:
                 return f"{value // unit} {name}"
         return number_of(value, "byte")
+    if show == "fourcc":
+        letters = (value & 0xFFFF_FFFF).to_bytes(4, "little")
+        return letters.decode() if letters.isalnum() else hex(value & 0xFFFF_FFFF)
     if show == "result":
         # a negative errno in an unsigned integer
         return "ok" if value == 0 else f"failed ({value - (1 << 64) if value >> 63 else value})"
@@ -76,8 +81,8 @@ def _octets(value: bytes, show: str) -> str:
         return printable(value)
     if show == "secret":
         return f"{len(value)} bytes, not shown"
-    if show == "pixels":
-        return f"{number_of(len(value) // 4, 'pixel')}, {number_of(len(value), 'byte')}"
+    if show in PIXELS:
+        return f"{number_of(len(value) // 4, 'pixel')} {show}"
     if show == "brief" and len(value) > BRIEF:
         return f"{value[:BRIEF].hex()}…"
     return value.hex()

@@ -136,7 +136,8 @@ _REGION_INFO: tuple[Member, ...] = (
     _length("length", "bytes of the region"),
     _address("offset", "where the region starts in its file"),
 )
-REGION_INFO = Layout("region info", _REGION_INFO, COMMAND + "DEVICE_GET_REGION_INFO")
+REGION_INFO_ASKED = Layout("region info asked for", _REGION_INFO, COMMAND + "DEVICE_GET_REGION_INFO")
+REGION_INFO = REGION_INFO_ASKED._replace(name="region info", when=("cap_offset", (0,)))
 REGION_INFO_ROOM = Layout(
     "region info with room",
     (*_REGION_INFO, Bytes("room", None, "no meaning; SPDK's host sends as many bytes as it has room for")),
@@ -411,7 +412,7 @@ COMMANDS = (
     ),
     Message(
         "DEVICE_GET_REGION_INFO", 5, FRONT_END, answer="reply",
-        request=(REGION_INFO, REGION_INFO_ROOM), reply=(REGION_INFO, REGION_INFO_CAPABILITIES),
+        request=(REGION_INFO_ASKED, REGION_INFO_ROOM), reply=(REGION_INFO, REGION_INFO_CAPABILITIES),
         reply_fds=Fds("region", 0, 1),
         source=COMMAND + "DEVICE_GET_REGION_INFO",
         text="Asks for a region's size, and for the file by which it can be mapped.",

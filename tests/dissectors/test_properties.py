@@ -12,7 +12,7 @@ from vhostspy.dissectors.codec import Context
 from vhostspy.dissectors.names import read_piece
 from vhostspy.dissectors.rows import Channel, Message
 
-from .samples import SAMPLES
+from .samples import SAMPLES, Sample
 
 CHANNELS = [channel for protocol in registry.PROTOCOLS.values() for channel in protocol.channels.values()]
 ROWS = [row for channel in CHANNELS for row in channel.messages.values()]
@@ -38,6 +38,22 @@ def test_what_was_read_is_written_the_same(
     assert codec.encode(row, reply, decoded.fields, context, byte_order) == payload
     assert decoded.rest == decoded.fields.get("rest", b"")
     assert ("rest" in decoded.fields) == bool(decoded.rest or decoded.missing or decoded.layout is None)
+
+
+@given(st.sampled_from(SAMPLES), st.data(), contexts)
+def test_octets_that_went_wrong_are_written_the_same(sample: Sample, data: st.DataObject, context: Context) -> None:
+    """Counts, lengths, and offsets of what follows, that lead anywhere."""
+    payload = bytearray.fromhex(sample.octets)
+    for _ in range(data.draw(st.integers(1, 3))):
+        if payload:
+            at = data.draw(st.integers(0, min(len(payload), 128) - 1))
+            payload[at] = data.draw(st.sampled_from([0, 1, 8, 16, 32, 40, 128, 255]))
+    known = registry.channel(sample.protocol, sample.channel)
+    assert known is not None
+    row = next(each for each in known.messages.values() if each.name == sample.message)
+    decoded = codec.decode(row, sample.kind == "reply", bytes(payload), context, sample.byte_order)
+    assert codec.encode(row, sample.kind == "reply", decoded.fields, context, sample.byte_order) == payload
+    assert codec.info_line(row, sample.kind == "reply", decoded, context).isprintable()
 
 
 @given(st.sampled_from(ROWS), st.booleans(), payloads, contexts)

@@ -8,21 +8,24 @@ import pytest
 
 from vhostspy.dissectors import codec, registry
 from vhostspy.dissectors.codec import Context, Decoded
-from vhostspy.dissectors.rows import ACK, BACK_END, EMPTY, FRONT_END, Channel, Layout, Message
+from vhostspy.dissectors.rows import ACK, EMPTY, Channel, Layout, Message
 
 from .samples import SAMPLES, Sample
 
-SENDERS = {"main": FRONT_END, "backend": BACK_END}
+CHANNELS = [
+    (protocol.name, channel) for protocol in registry.PROTOCOLS.values() for channel in protocol.channels.values()
+]
 
 
-def channel(name: str) -> Channel:
-    found = registry.channel("vhost-user", name)
+def channel(name: str, protocol: str = "vhost-user") -> Channel:
+    found = registry.channel(protocol, name)
     assert found is not None
     return found
 
 
 def row(sample: Sample) -> Message:
-    return next(row for row in channel(sample.channel).messages.values() if row.name == sample.message)
+    rows = channel(sample.channel, sample.protocol).messages.values()
+    return next(row for row in rows if row.name == sample.message)
 
 
 def octets(sample: Sample) -> bytes:
@@ -86,25 +89,22 @@ def test_cut_short_it_shows_what_is_there(sample: Sample) -> None:
             assert "rest" in decoded.fields
 
 
-def layouts() -> Iterator[tuple[str, str, str, Layout]]:
-    """Each form that a payload may have: channel, message, request or reply, layout."""
-    for name in ("main", "backend"):
-        for each in channel(name).messages.values():
+def layouts() -> Iterator[tuple[str, str, str, str, Layout]]:
+    """Each form that a payload may have: protocol, channel, message, request or reply, layout."""
+    for protocol, where in CHANNELS:
+        for each in where.messages.values():
             for layout in each.request or (EMPTY,):
-                yield name, each.name, "request", layout
+                yield protocol, where.name, each.name, "request", layout
             for layout in (EMPTY,) if each.reply == () else each.reply or ():
-                yield name, each.name, "reply", layout
+                yield protocol, where.name, each.name, "reply", layout
 
 
 def test_every_form_of_every_message_has_a_sample() -> None:
     seen = {
-        (sample.channel, sample.message, sample.kind, id(decode(sample, octets(sample)).layout)) for sample in SAMPLES
+        (each.protocol, each.channel, each.message, each.kind, id(decode(each, octets(each)).layout))
+        for each in SAMPLES
     }
-    missing = [
-        (where, name, kind, layout.name)
-        for where, name, kind, layout in layouts()
-        if (where, name, kind, id(layout)) not in seen
-    ]
+    missing = [(*place, layout.name) for *place, layout in layouts() if (*place, id(layout)) not in seen]
     assert missing == []
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from vhostspy.capture.record import ROLES
-from vhostspy.dissectors import codec, registry, vhost_user, virtio
+from vhostspy.dissectors import codec, registry, vfio_user, vhost_user, vhost_user_gpu, virtio
 from vhostspy.dissectors.plan import plan
 from vhostspy.dissectors.rows import (
     ACK,
@@ -19,6 +19,7 @@ from vhostspy.dissectors.rows import (
     FRONT_END,
     Array,
     Bytes,
+    Chain,
     Channel,
     Fds,
     Field,
@@ -51,6 +52,9 @@ def with_nested(layout: Layout) -> Iterator[Layout]:
     for member in layout.members:
         if isinstance(member, Array) and isinstance(member.of, Layout):
             yield from with_nested(member.of)
+        elif isinstance(member, Chain):
+            for each in member.of:
+                yield from with_nested(each)
 
 
 def every_layout() -> Iterator[Layout]:
@@ -169,15 +173,20 @@ def test_names_of_a_channel_are_told_apart(protocol: Protocol) -> None:
 
 
 @pytest.mark.parametrize(
-    ("table", "channel"),
-    [(vhost_user.FRONT_END_MESSAGES, "main"), (vhost_user.BACK_END_MESSAGES, "backend")],
-    ids=["main", "backend"],
+    ("table", "protocol", "channel"),
+    [
+        (vhost_user.FRONT_END_MESSAGES, "vhost-user", "main"),
+        (vhost_user.BACK_END_MESSAGES, "vhost-user", "backend"),
+        (vhost_user_gpu.MESSAGES, "vhost-user-gpu", "gpu"),
+        (vfio_user.COMMANDS, "vfio-user", "main"),
+    ],
+    ids=["main", "backend", "gpu", "vfio-user"],
 )
-def test_numbers_are_told_apart(table: tuple[Message, ...], channel: str) -> None:
+def test_numbers_are_told_apart(table: tuple[Message, ...], protocol: str, channel: str) -> None:
     """A number given twice would hide a row when the channel's table is made."""
     assert len({(row.sender, row.id) for row in table}) == len(table)
     assert [row.id for row in table] == sorted(row.id for row in table)
-    found = registry.channel("vhost-user", channel)
+    found = registry.channel(protocol, channel)
     assert found is not None
     assert list(found.messages.values()) == list(table)
 
@@ -188,6 +197,8 @@ def test_no_number_of_vhost_user_is_left_out() -> None:
     assert list(vhost_user.PROTOCOL_FEATURES.names) == list(range(24))
     assert {row.sender for row in vhost_user.FRONT_END_MESSAGES} == {FRONT_END}
     assert {row.sender for row in vhost_user.BACK_END_MESSAGES} == {BACK_END}
+    assert [row.id for row in vhost_user_gpu.MESSAGES] == list(range(1, 13))
+    assert {row.sender for row in vhost_user_gpu.MESSAGES} == {BACK_END}
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -218,9 +229,19 @@ def test_members_that_others_refer_to_come_before_them(layout: Layout) -> None:
     before: list[str] = []
     for member in layout.members:
         how_many = member.size if isinstance(member, Bytes) else member.times if isinstance(member, Array) else None
+        how_many = member.first if isinstance(member, Chain) else how_many
         if isinstance(how_many, str):
             assert how_many in before
         before += [part.name for part in member.parts] if isinstance(member, Word) else [member.name]
+
+
+@each_layout
+def test_links_are_members_of_what_they_link(layout: Layout) -> None:
+    for member in layout.members:
+        if isinstance(member, Chain):
+            assert all(member.next in member_names(each) for each in member.of)
+            assert all(each.when for each in member.of[:-1])
+            assert isinstance(member.of[-1].members[-1], Bytes)  # it takes whatever comes
 
 
 @each_layout
@@ -285,6 +306,35 @@ def test_member_names_are_not_the_headers() -> None:
         (vhost_user.GPU_MAP, 64),
         (vhost_user.EXTERNAL_MAP, 32),
         (vhost_user.HEADER.layout, 12),
+        (vhost_user_gpu.FEATURE_WORD, 8),
+        (vhost_user_gpu.DISPLAY_INFO, 408),
+        (vhost_user_gpu.EDID, 1056),
+        (vhost_user_gpu.CURSOR_POS, 12),
+        (vhost_user_gpu.CURSOR_UPDATE, 16404),
+        (vhost_user_gpu.SCANOUT, 12),
+        (vhost_user_gpu.RECTANGLE, 20),
+        (vhost_user_gpu.DMABUF_SCANOUT, 40),
+        (vhost_user_gpu.DMABUF_SCANOUT2, 48),
+        (vhost_user_gpu.EDID_ASKED, 4),
+        (vhost_user_gpu.HEADER.layout, 12),
+        (vfio_user.DMA_MAP, 32),
+        (vfio_user.DMA_UNMAP, 24),
+        (vfio_user.DEVICE_INFO, 16),
+        (vfio_user.REGION_INFO, 32),
+        (vfio_user.SUB_REGION, 40),
+        (vfio_user.SUB_REGION_SHADOW, 48),
+        (vfio_user.IO_FDS_ASKED, 16),
+        (vfio_user.IRQ_INFO, 16),
+        (vfio_user.SET_IRQS, 20),
+        (vfio_user.REGION_ACCESS, 16),
+        (vfio_user.REGION_WRITE, 24),
+        (vfio_user.DMA_ACCESS, 16),
+        (vfio_user.FEATURE, 8),
+        (vfio_user.MIGRATION, 16),
+        (vfio_user.MIG_DEVICE_STATE, 16),
+        (vfio_user.DMA_LOGGING_REPORT, 32),
+        (vfio_user.MIG_DATA_ASKED, 8),
+        (vfio_user.HEADER.layout, 16),
     ],
     ids=lambda value: value.name if isinstance(value, Layout) else str(value),
 )
@@ -294,7 +344,20 @@ def test_structure_has_the_length_of_the_specification(layout: Layout, size: int
 
 
 @pytest.mark.parametrize(
-    ("layout", "least"), [(vhost_user.MEMORY_TABLE, 8), (vhost_user.XEN_MEMORY_TABLE, 8), (vhost_user.CONFIG, 12)]
+    ("layout", "least"),
+    [
+        (vhost_user.MEMORY_TABLE, 8),
+        (vhost_user.XEN_MEMORY_TABLE, 8),
+        (vhost_user.CONFIG, 12),
+        (vhost_user_gpu.UPDATE, 20),
+        (vfio_user.VERSION, 4),
+        (vfio_user.DMA_UNMAP_BITMAP, 40),
+        (vfio_user.REGION_INFO_CAPABILITIES, 32),
+        (vfio_user.SPARSE_MMAP, 16),
+        (vfio_user.SET_IRQS_BOOL, 20),
+        (vfio_user.REGION_WRITES, 8),
+        (vfio_user.DMA_LOGGING_START, 24),
+    ],
 )
 def test_structure_whose_length_its_contents_tell(layout: Layout, least: int) -> None:
     assert (plan(layout, "<").size, plan(layout, "<").least) == (None, least)

@@ -56,7 +56,7 @@ _U64 = (1 << 64) - 1
 #: what a descriptor is for
 ROLES = (
     "", "memory", "kick", "call", "err", "log", "log-event", "inflight", "socket", "userfault", "object",
-    "device-state", "notifier", "dma", "irq", "region",
+    "device-state", "notifier", "dma", "irq", "region", "scanout",
 )
 # fmt: on
 #: what a descriptor is
