@@ -122,6 +122,9 @@ def _channel(lines: list[Line]) -> tuple[list[str], list[str]]:
             steps.append(step)
         else:
             any_time.add(_step({**line, "fields": {}}, replies.get(line["no"])))
+    # QEMU enables rings again when it resets a device; whether it does when the guest ends depends on the guest's kernel
+    end = 1 + max((at for at, step in enumerate(steps) if step.startswith("GET_VRING_BASE")), default=len(steps))
+    steps[end:] = [step for step in steps[end:] if not step.startswith("SET_VRING_ENABLE")]
     return _folded(steps), sorted(any_time)
 
 
