@@ -56,7 +56,7 @@ format: $(READY)
 # pyright brings the node it runs on from PyPI; where there is none for this machine that is said, and fails only in CI
 types: $(READY)
 	$(BIN)/mypy
-	@if $(BIN)/pyright --version >/dev/null 2>&1; then echo $(BIN)/pyright; $(BIN)/pyright; \
+	@if $(BIN)/pyright --version >/dev/null 2>&1; then echo $(BIN)/pyright; $(BIN)/pyright --project pyproject.toml; \
 	else echo 'pyright does not start here: the types were checked by mypy ALONE' >&2; [ '$(CI)' != true ]; fi
 
 imports: $(READY)
