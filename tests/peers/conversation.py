@@ -104,6 +104,17 @@ def _folded(steps: list[str]) -> list[str]:
     return folded
 
 
+def _without_reset(steps: list[str]) -> list[str]:
+    """Without the rings that QEMU enables again behind their end, as it resets the device.
+
+    Whether a guest has it do so when it ends depends on the guest's kernel.
+    """
+    end = 1 + max((at for at, step in enumerate(steps) if step.startswith("GET_VRING_BASE")), default=len(steps))
+    if any(step.startswith("SET_VRING_KICK") for step in steps[end:]):
+        return steps
+    return steps[:end] + [step for step in steps[end:] if not step.startswith("SET_VRING_ENABLE")]
+
+
 def _channel(lines: list[Line]) -> tuple[list[str], list[str]]:
     """The steps of one channel, and the requests that came at any time."""
     replies = {line["answers"]: line for line in lines if line["kind"] in ("reply", "ack")}
@@ -122,10 +133,7 @@ def _channel(lines: list[Line]) -> tuple[list[str], list[str]]:
             steps.append(step)
         else:
             any_time.add(_step({**line, "fields": {}}, replies.get(line["no"])))
-    # QEMU enables rings again when it resets a device; whether it does when the guest ends depends on the guest's kernel
-    end = 1 + max((at for at, step in enumerate(steps) if step.startswith("GET_VRING_BASE")), default=len(steps))
-    steps[end:] = [step for step in steps[end:] if not step.startswith("SET_VRING_ENABLE")]
-    return _folded(steps), sorted(any_time)
+    return _folded(_without_reset(steps)), sorted(any_time)
 
 
 def conversation(lines: Iterable[Line]) -> str:

@@ -19,7 +19,8 @@ class Talk:
         number = next(self._numbers)
         self.lines.append({
             "no": number, "session": 1, "channel": channel, "channel_no": 1, "kind": kind, "message": message,
-            "id": 0, "answers": None, "fds": [{"kind": fd} for fd in fds], "fields": fields, "names": {},
+            "id": 0, "answers": None, "fds": [{"kind": fd} for fd in fds], "fields": fields,
+            "names": {"num": "on"},
         })  # fmt: skip
         return number
 
@@ -84,3 +85,18 @@ def test_the_main_channel_comes_first_and_its_end_last() -> None:
     for end in ("front-end", "back-end"):
         talk.lines.append({"event": "eof", "session": 1, "channel": "main", "from": end})
     assert talk.text == ["session 1", "main", "SET_OWNER", "backend", "CONFIG_CHANGE_MSG", "front-end ended it"]
+
+
+def test_a_reset_when_the_guest_ends_does_not_count() -> None:
+    talk = Talk()
+    talk.request("GET_VRING_BASE", index=0)
+    talk.request("SET_VRING_ENABLE", index=0, num=1)
+    assert talk.text == ["session 1", "main", "GET_VRING_BASE ring 0"]
+
+
+def test_a_start_after_a_stop_counts() -> None:
+    talk = Talk()
+    talk.request("GET_VRING_BASE", index=0)
+    talk.request("SET_VRING_KICK", "eventfd", index=0)
+    talk.request("SET_VRING_ENABLE", index=0, num=1)
+    assert talk.text[2:] == ["GET_VRING_BASE ring 0", "SET_VRING_KICK ring 0 + eventfd", "SET_VRING_ENABLE ring 0 on"]
