@@ -144,13 +144,21 @@ class Message(_Message):
     def is_reply(self) -> bool:
         return self.kind == "reply" or self.kind == "ack"
 
+    @property
+    def refused(self) -> bool:
+        """vfio-user: the header says that it is an error, whatever the number (0 too); such a reply has no payload."""
+        if self.error is None or self.flags is None:
+            return False
+        found = registry.channel(self.protocol, self.channel)
+        return found is not None and self.flags & found.header.error_mask != 0
+
     @once
     def decoded(self) -> Decoded:
         """The payload read by the row; what no row explains is ``rest``. Never raises on peers' octets.
 
         Read it only: messages of the same octets share it.
         """
-        if self.row is None or self.kind == "raw" or self.error:
+        if self.row is None or self.kind == "raw" or self.refused:
             return Decoded(None, {}, {}, self.payload)
         shared = self._shared()
         if shared is not None and shared.decoded is not None:
@@ -178,8 +186,9 @@ class Message(_Message):
     @once
     def info(self) -> str:
         """The short line of lists: what matters of the members; empty where nothing does."""
-        if self.error:
-            return f"failed: {errorcode.get(self.error, 'error')} ({self.error})"
+        if self.refused:
+            number = self.error or 0
+            return f"failed: {errorcode.get(number, 'error')} ({number})"
         if self.row is None or self.kind == "raw":
             return _size_line(self)
         shared = self._shared()
@@ -196,7 +205,7 @@ class Message(_Message):
         if not self.is_reply:
             return False
         if self.error is not None:
-            return self.error != 0
+            return self.refused
         layout = self.decoded.layout
         for member in layout.members if layout else ():
             if isinstance(member, Field) and member.show == "result" and self.fields.get(member.name, 0) != 0:
@@ -247,6 +256,8 @@ class Event(NamedTuple):
     protocol: str
     text: str
     facts: Mapping[str, Any]
+    #: what the event shows to be wrong
+    findings: tuple[Finding, ...] = ()
 
 
 def _size_line(message: Message) -> str:
@@ -410,6 +421,13 @@ def read(record: Record, context: Context, original: bytes | None = None) -> Mes
     ))  # fmt: skip
     message.meaning = meaning
     return message
+
+
+def judged(message: Message, findings: tuple[Finding, ...]) -> Message:
+    """The same message, with what is wrong with it."""
+    known = message._replace(findings=findings)
+    known.__dict__.update(message.__dict__)  # what was decoded stays so
+    return known
 
 
 def awaiting(request: Message) -> Message:

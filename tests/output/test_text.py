@@ -177,7 +177,7 @@ def test_findings_stand_below_their_message() -> None:
     message = Conversation().front_end("SET_OWNER")
     finding = Finding("VU-OWN-01", "warning", 0, "again\x1b", "vhost-user, SET_OWNER", 1)
     assert Text(Look()).message(message._replace(findings=(finding,))).splitlines()[1:] == [
-        "      warning: again\\e (VU-OWN-01; vhost-user, SET_OWNER)"
+        "      ● warning: front-end: again\\e (VU-OWN-01; vhost-user, SET_OWNER)"
     ]
 
 
@@ -270,3 +270,58 @@ def test_the_summary_of_a_capture_that_began_in_the_middle_says_so() -> None:
     conversation.front_end("SET_VRING_NUM", index=0, num=256)
     conversation.pause(MS)
     assert "  its beginning is not in the capture" in shown(conversation, query="no > 99", summary=True)
+
+
+def test_a_vfio_user_session() -> None:
+    """Ends are client and server; a reply is found by its number; capabilities are shown one below the other."""
+    conversation = Conversation(step=150_000, whole=False)
+    octets = bytes.fromhex
+
+    def say(sender: int, text: str) -> None:
+        conversation.octets(octets(text), sender=sender, protocol="vfio-user")
+
+    say(0, "0100 0500 30000000 00000000 00000000" + "50000000 00000000 02000000" + "00" * 20)
+    say(0, "0200 0a00 24000000 10000000 00000000" + "1000000000000000 00000000 04000000 01000000")
+    say(
+        1, "0100 0500 60000000 01000000 00000000"
+        "50000000 0c000000 02000000 20000000 0010000000000000 0000000000000000"
+        "0100 0100 00000000 02000000 00000000"
+        "0000000000000000 0004000000000000 0008000000000000 0002000000000000",
+    )  # fmt: skip
+    say(1, "0900 0b00 20000000 00000000 00000000" + "0010000000000000 0400000000000000")
+    say(0, "0900 0b00 10000000 21000000 0e000000")
+    assert shown(conversation) == [
+        "   1   0.000000     0 ns  main     → client     DEVICE_GET_REGION_INFO    region BAR2",
+        "   2   0.000150   150 µs  main     → client     REGION_WRITE              BAR0, 4 bytes at 0x10: 01000000",
+        "   3   0.000300   150 µs  main     ← server     DEVICE_GET_REGION_INFO    region BAR2, 4 KiB, MMAP, CAPS"
+        "  ↩ #1 300 µs",
+        "   4   0.000450   150 µs  main     ← server     DMA_READ                  4 bytes at 0x1000",
+        "   5   0.000600   150 µs  main     → client     DMA_READ                  failed: EFAULT (14)  ↩ #4 150 µs",
+    ]
+    lines = shown(conversation, Look(verbose=True))
+    assert "      id 10, message id 2, flags 0x10, declines a reply, 20 bytes of payload" in lines
+    assert "      id 11, message id 9, flags 0x21, error 14, no payload" in lines
+
+
+def test_capabilities_of_a_region_are_shown_with_their_areas() -> None:
+    conversation = Conversation(whole=False)
+    reply = conversation.octets(
+        bytes.fromhex(
+            "0100 0500 50000000 01000000 00000000 40000000 08000000 09000000 20000000"
+            "0010000000000000 0000000000000000 0100 0100 00000000 01000000 00000000 0000000000000000 0004000000000000"
+        ),
+        sender=1,
+        protocol="vfio-user",
+    )
+    assert members(reply)[-1] == (
+        "capabilities  0  capability SPARSE_MMAP  version 1  next 0  count 1  areas [offset 0x0  length 1 KiB]"
+    )
+
+
+def test_what_a_version_tells_of_its_sender_is_shown_as_it_was_written() -> None:
+    conversation = Conversation(whole=False)
+    text = b'{"capabilities":{"max_msg_fds":8}}\0'
+    octets = bytes.fromhex("0000 0100 37000000 00000000 00000000 0000 0100") + text
+    version = conversation.octets(octets, protocol="vfio-user")
+    assert version.names == {"version_data": {"capabilities": {"max_msg_fds": 8}}}
+    assert members(version)[-1] == 'version_data  {"capabilities":{"max_msg_fds":8}}'

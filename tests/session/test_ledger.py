@@ -222,7 +222,7 @@ def vfio(
     return conversation.octets(pack("<HHIII", msgid, command, 16, flags, error), sender=sender, protocol="vfio-user")
 
 
-DEVICE_RESET = 13
+DEVICE_RESET, GET_INFO = 13, 4
 
 
 def test_commands_are_answered_by_their_number_in_any_order() -> None:
@@ -244,5 +244,8 @@ def test_a_reply_may_be_an_error_and_then_has_no_members() -> None:
     vfio(conversation, 1, DEVICE_RESET)
     reply = vfio(conversation, 1, DEVICE_RESET, flags=0x21, error=22, sender=1)
     assert (reply.answers, reply.error, reply.failed, reply.info) == (1, 22, True, "failed: EINVAL (22)")
+    # an error whose number is 0 is one all the same
+    nameless = vfio(conversation, 3, GET_INFO, flags=0x21, sender=1)
+    assert (nameless.error, nameless.failed, nameless.info) == (0, True, "failed: error (0)")
     fine = vfio(conversation, 2, DEVICE_RESET, flags=1, sender=1)
     assert (fine.error, fine.failed) == (0, False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from vhostspy.dissectors.rows import Array, Bytes, Field, Layout, Member, Word
+from vhostspy.dissectors.rows import Array, Bytes, Chain, Field, Layout, Member, Word
 from vhostspy.dissectors.show import plain
 from vhostspy.message import Message
 
@@ -47,7 +47,7 @@ def _value(member: Member | None, value: Any, names: Any) -> list[str]:
     show = member.show if isinstance(member, (Field, Bytes)) else ""
     if isinstance(value, bytes):
         lines = [escape(plain(value, show))] if show not in ("", "config") else _octet_lines(value)
-        if isinstance(names, dict):
+        if isinstance(names, dict) and show != "json":
             width = max(map(len, names), default=0)
             lines += [f"{name:<{width}}  {_config(part)}" for name, part in names.items()]
         return lines
@@ -86,17 +86,29 @@ def _list(member: Member | None, values: list[Any], names: Any) -> list[str]:
     if not values:
         return ["none"]
     if isinstance(values[0], dict):
-        of = member.of if isinstance(member, Array) else None
-        known = _by_name(of) if isinstance(of, Layout) else {}
-        return [f"{i}  {_structure(known, value)}" for i, value in enumerate(values) if isinstance(value, dict)]
+        return [f"{i}  {_element(member, value)}" for i, value in enumerate(values) if isinstance(value, dict)]
     shown = [f"[{i}] {value:#x}" for i, value in enumerate(values) if value]
     return [", ".join(shown[:32]) + (", …" if len(shown) > 32 else "") if shown else f"{len(values)} × 0"]
+
+
+def _element(member: Member | None, value: Mapping[str, Any]) -> str:
+    """One of the structures that a member has several of."""
+    alternatives: tuple[Layout, ...] = ()
+    if isinstance(member, Array) and isinstance(member.of, Layout):
+        alternatives = (member.of,)
+    elif isinstance(member, Chain):
+        alternatives = member.of
+    known = (_by_name(layout) for layout in alternatives)
+    return _structure(next((names for names in known if value.keys() <= names.keys()), {}), value)
 
 
 def _structure(known: Mapping[str, Member], value: Mapping[str, Any]) -> str:
     parts = []
     for name, part in value.items():
         member = known.get(name)
+        if isinstance(part, list) and part and isinstance(part[0], dict):
+            parts.append(f"{name} [{'; '.join(_element(member, each) for each in part)}]")
+            continue
         show = member.show if isinstance(member, (Field, Bytes)) else ""
         parts.append(f"{name} {escape(plain(part, show, member.names if isinstance(member, Field) else None))}")
     return "  ".join(parts)

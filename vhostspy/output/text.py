@@ -86,12 +86,17 @@ class Text:
         about = f"session {event.session}: " if event.session > 1 else ""
         text = escape(event.text) or escape(event.event)
         colour = {"fault": "31", "gap": "31", "unread": "31", "unanswered": "33", "waiting": "33", "reset": "33"}
-        return f"      {time:>9}  {self._paint(f'── {about}{text}', colour.get(event.event, '36'))}\n"
+        line = f"      {time:>9}  {self._paint(f'── {about}{text}', colour.get(event.event, '36'))}\n"
+        return line + "".join(f"{one}\n" for one in self._findings(event)) if event.findings else line
+
+    def _findings(self, item: Message | Event) -> Iterator[str]:
+        for one in item.findings:
+            who = "both ends" if one.who == 2 else "?" if one.who is None else end_name(item.protocol, one.who)
+            text = f"● {one.severity}: {who}: {escape(one.text)} ({one.rule}; {one.source})"
+            yield f"{INDENT}{self._paint(text, _SEVERITY_COLOURS[one.severity])}"
 
     def _below(self, message: Message) -> Iterator[str]:
-        for one in message.findings:
-            text = f"{one.severity}: {escape(one.text)} ({one.rule}; {one.source})"
-            yield f"{INDENT}{self._paint(text, _SEVERITY_COLOURS[one.severity])}"
+        yield from self._findings(message)
         if self.look.verbose:
             if message.flags is not None:
                 yield INDENT + _header(message)
@@ -181,9 +186,17 @@ def _marks(message: Message) -> str:
 def _header(message: Message) -> str:
     flags = message.flags or 0
     words = [f"id {message.id}", f"flags {flags:#x}"]
-    if message.need_reply:
+    if message.msgid is not None:
+        words.insert(1, f"message id {message.msgid}")
+        if message.kind == "request" and not message.need_reply:
+            words.append("declines a reply")
+    elif message.need_reply:
         words.append("asks for a reply")
-    words.append(f"{plural(message.size or 0, 'byte')} of payload" if message.size else "no payload")
+    if message.error:
+        words.append(f"error {message.error}")
+    # of vfio-user it counts the header as well
+    payload = (message.size or 0) - (message.payload_at if message.msgid is not None else 0)
+    words.append(f"{plural(payload, 'byte')} of payload" if payload > 0 else "no payload")
     return ", ".join(words)
 
 
