@@ -13,11 +13,12 @@ from typing import Any
 
 from vhostspy.capture.record import DROPPED, EVENT, INCOMPLETE, MESSAGE, ORIGINAL, RAW, Record
 from vhostspy.dissectors import virtio
-from vhostspy.message import Event, Message, answering, awaiting, end_name, read
+from vhostspy.message import Event, Message, answering, awaiting, end_name, judged, read
+from vhostspy.rules.engine import Rules
 from vhostspy.session import ledger as ledgers
 from vhostspy.session import state
 from vhostspy.session.state import Session
-from vhostspy.session.transitions import channel_ended, step, step_event
+from vhostspy.session.transitions import after_gap, channel_ended, step, step_event
 
 Item = Message | Event
 
@@ -32,11 +33,13 @@ MOST_ENDED = 64
 class Pipeline:
     """One capture's way from records to messages.
 
-    ``device``: the device type as the user gives it, for every session; None: inferred.
+    ``device``: the device type as the user gives it, for every session; None: inferred. ``rules``: what all of it is
+    held against; None: messages and events have no findings.
     """
 
-    def __init__(self, device: str | None = None) -> None:
+    def __init__(self, device: str | None = None, rules: Rules | None = None) -> None:
         self.device = device
+        self.rules = rules
         #: sessions by number: those that are open, and the latest that ended
         self.sessions: dict[int, Session] = {}
         self._ended: list[int] = []
@@ -102,7 +105,11 @@ class Pipeline:
                     self._told.pop((session.number, request.no), None)
         if not session.protocol and record.protocol:
             session = session._replace(protocol=record.protocol)
-        self.sessions[record.session] = step(session, message)
+        after = self.sessions[record.session] = step(session, message)
+        if self.rules is not None:
+            findings = self.rules.judge(session, message, after)
+            if findings:
+                return judged(message, findings)
         return message
 
     def _begin(self, record: Record) -> Session:
@@ -138,16 +145,26 @@ class Pipeline:
             if event.event == "start" and self.device is None:
                 # what the relay was told holds for whoever reads its capture, unless they know better
                 self.device = _known_device(facts.get("device"))
+            if event.event == "gap":
+                self.sessions = {number: after_gap(one) for number, one in self.sessions.items()}
             return [*self.finish(), event] if event.event == "end" else [event]
         session = self.sessions.get(record.session)
         if session is None:
             session = self._begin(record)
         if event.event in ("eof", "reset"):
             event = self._closing(session, event)
+        before = session
         session = self.sessions[record.session] = step_event(session, event)
+        event = self._judged(before, event, session)
         if event.event == "close":
             return self._close(session, event)
         return [event]
+
+    def _judged(self, before: Session, event: Event, after: Session | None = None) -> Event:
+        if self.rules is None:
+            return event
+        findings = self.rules.judge_event(before, event, before if after is None else after)
+        return event._replace(findings=findings) if findings else event
 
     def _closing(self, session: Session, event: Event) -> Event:
         """Say of an end of file whether it was the first, and what it leaves unanswered."""
@@ -178,6 +195,8 @@ class Pipeline:
 
     def _close(self, session: Session, event: Event) -> list[Event]:
         events = [*self._unanswered(session), event]
+        if self.rules is not None:
+            self.rules.forget(session.number)
         self._ended.append(session.number)
         if len(self._ended) > MOST_ENDED:
             self.sessions.pop(self._ended.pop(0), None)
@@ -193,7 +212,7 @@ class Pipeline:
             for request in ledgers.outstanding(session.ledger):
                 told = self._told.get((session.number, request.no), 0)
                 while (at := request.monotonic_ns + _waiting_ns(told)) < now_ns:
-                    events.append(_waiting(session, request, _waiting_ns(told)))
+                    events.append(self._judged(session, _waiting(session, request, _waiting_ns(told))))
                     told += 1
                     self._told[session.number, request.no] = told
                 due = min(due, at)
@@ -207,7 +226,8 @@ class Pipeline:
         for request in ledgers.outstanding(session.ledger):
             key = (session.number, request.no)
             if key not in self._called_off:
-                events.append(_unanswered(session, request, max(0, self._last_ns - request.monotonic_ns), when))
+                age_ns = max(0, self._last_ns - request.monotonic_ns)
+                events.append(self._judged(session, _unanswered(session, request, age_ns, when)))
             self._told.pop(key, None)
             self._called_off.discard(key)
         for channel in session.ledger:

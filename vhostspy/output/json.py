@@ -138,6 +138,8 @@ class Json:
         values.pop("kind", None)  # what has a kind is a message
         values.pop("text", None)
         values["text"] = event.text
+        if event.findings:
+            values["findings"] = [finding(one, event.protocol) for one in event.findings]
         return _encode(values) + "\n"
 
 

@@ -76,6 +76,13 @@ def step_event(session: Session, event: Event) -> Session:
     return session
 
 
+def after_gap(session: Session) -> Session:
+    """Records are missing: anything may have been agreed on or answered meanwhile."""
+    context = session.context._replace(virtio_features=None, protocol_features=None)
+    ledger = {key: queue._replace(waiting=(), unasked=None) for key, queue in session.ledger.items()}
+    return _with_ledger(session._replace(whole=False, context=context), ledger)
+
+
 def channel_ended(session: Session, channel: tuple[str, int]) -> Session:
     """Nobody waits on that channel any more."""
     return _with_ledger(session, ledgers.without(session.ledger, channel))

@@ -1,0 +1,157 @@
+"""Holds what passes against the rules: a message costs little more than the rules that listen to it.
+
+Which rules listen to a sort of message (``Slot``) is found out once. Everything that is remembered beside the session's
+state ends with the session.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Sequence
+
+from vhostspy.capture.record import INJECTED, SNAPPED
+from vhostspy.message import Event, Finding, Message
+from vhostspy.session.state import Session
+
+from .catalogue import RULES
+from .peers import OBSERVERS, TITLES, Portraits
+from .rule import BOTH, SENDER, Breach, Case, Memory, Moment, Outcome, Rule, Severity, Slot
+
+#: what a rule weighs where its breaker is known to bend it; None: not worth a word then
+LOWER: dict[Severity, Severity | None] = {"error": "warning", "warning": "note", "note": None}
+
+Key = tuple[str, str, int, str, int | None]
+
+
+class Listeners:
+    """The rules of one slot: those for all messages, and those that only see what fits a layout."""
+
+    __slots__ = ("form", "meaning")
+
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        listening = tuple(rules)
+        self.form = tuple(rule for rule in listening if rule.malformed)
+        self.meaning = tuple(rule for rule in listening if not rule.malformed)
+
+
+class Rules:
+    """``disabled``: rules that are not asked, by id. ``profile``: who the ends are (``peers.DIALECTS``), None: told
+    from what they send; ``"unknown"``: nobody whom we know.
+    """
+
+    def __init__(
+        self,
+        disabled: Container[str] = (),
+        profile: tuple[str | None, str | None] = (None, None),
+        rules: Sequence[Rule] = RULES,
+    ) -> None:
+        self.rules = tuple(rule for rule in rules if rule.id not in disabled)
+        self._profile = profile
+        self._slots: dict[Key, Listeners] = {}
+        self._events: dict[str, tuple[Rule, ...]] = {}
+        self._memories: dict[int, Memory] = {}
+
+    def judge(self, before: Session, message: Message, after: Session) -> tuple[Finding, ...]:
+        """What is wrong with a message that leads from the session ``before`` to the one ``after``."""
+        if message.sender not in (0, 1) or message.marks & INJECTED:
+            return ()  # not the peers' doing
+        key = (message.protocol, message.channel, message.sender, message.kind, message.id)
+        listeners = self._slots.get(key) or self._listeners(key, message)
+        if not listeners.form and not listeners.meaning:
+            return ()
+        case = Case(before, message, after, self._memory(before))
+        findings: list[Finding] = []
+        for rule in listeners.form:
+            outcome = rule.check(case)
+            if outcome is not None:
+                self._found(findings, rule, outcome, message, case.memory)
+        if listeners.meaning and _readable(message):
+            for rule in listeners.meaning:
+                outcome = rule.check(case)
+                if outcome is not None:
+                    self._found(findings, rule, outcome, message, case.memory)
+        return tuple(findings)
+
+    def judge_event(self, before: Session, event: Event, after: Session) -> tuple[Finding, ...]:
+        """What an event shows to be wrong: a silence that has lasted, an end of file at the wrong time."""
+        listeners = self._events.get(event.event)
+        if listeners is None:
+            listeners = self._events[event.event] = tuple(
+                rule for rule in self.rules if any(event.event in topic.events for topic in rule.on)
+            )
+        findings: list[Finding] = []
+        if listeners:
+            moment = Moment(before, event, after, self._memory(before))
+            for rule in listeners:
+                outcome = rule.check(moment)
+                if outcome is not None:
+                    self._found(findings, rule, outcome, event, moment.memory)
+        return tuple(findings)
+
+    def forget(self, session: int) -> None:
+        """The session has ended."""
+        self._memories.pop(session, None)
+
+    def _memory(self, session: Session) -> Memory:
+        memory = self._memories.get(session.number)
+        if memory is None:
+            memory = self._memories[session.number] = Memory(Portraits(self._profile))
+        return memory
+
+    def _listeners(self, key: Key, message: Message) -> Listeners:
+        if len(self._slots) > MOST_SLOTS:
+            self._slots.clear()  # peers may make up message numbers
+        slot = Slot(message.protocol, message.channel, message.sender, message.kind, message.id, message.row)
+        chosen = [
+            rule
+            for rule in (*OBSERVERS, *self.rules)
+            if any(topic.messages is not None and topic.messages(slot) for topic in rule.on)
+        ]
+        listeners = self._slots[key] = Listeners(chosen)
+        return listeners
+
+    def _found(
+        self, findings: list[Finding], rule: Rule, outcome: Outcome, item: Message | Event, memory: Memory
+    ) -> None:
+        if isinstance(outcome, str):
+            outcome = Breach(outcome)
+        breaches: Sequence[Breach] = (outcome,) if isinstance(outcome, Breach) else outcome or ()
+        for breach in breaches:
+            finding = _finding(rule, breach, item, memory)
+            if finding is not None:
+                findings.append(finding)
+
+
+MOST_SLOTS = 4096
+
+
+def _readable(message: Message) -> bool:
+    """It is whole and fits a layout, so its members are there; of an error in vfio-user there are none."""
+    if message.kind == "raw" or message.incomplete or message.marks & SNAPPED:
+        return False
+    if message.row is None or message.error:
+        return message.row is not None
+    decoded = message.decoded
+    return decoded.layout is not None and not decoded.missing and not decoded.rest
+
+
+def _finding(rule: Rule, breach: Breach, item: Message | Event, memory: Memory) -> Finding | None:
+    who = item.sender if breach.who == SENDER else breach.who
+    severity = breach.severity or rule.severity
+    text = breach.text
+    if rule.bends and who is not None and who != BOTH:
+        known = memory.peers.known(who, rule.bends)
+        if known is not None:
+            lower = LOWER[severity]
+            if lower is None:
+                return None
+            severity = lower
+            text = f"{text} ({TITLES.get(known, known)} is known to do so)"
+    no = breach.no
+    if no is None:
+        if isinstance(item, Message):
+            no = item.no
+        else:
+            about = item.facts.get("no", item.facts.get("after", 0))
+            no = about if isinstance(about, int) else 0
+    evidence = tuple(dict.fromkeys(one for one in (*breach.evidence, no) if one))
+    return Finding(rule.id, severity, who, text, rule.source, no, evidence)
