@@ -419,6 +419,101 @@ def test_a_policy_that_fails_ends_its_session_and_is_told(folder: Path) -> None:
         assert "ZeroDivisionError" in on.relayed.relay.failure
 
 
+@pytest.mark.parametrize("action", [DROP, HOLD, END])
+def test_a_verdict_owns_all_that_it_brings(folder: Path, action: str) -> None:
+    """Whatever it says, nothing of it stays open; what it injects arrives."""
+
+    def decide(message: Intercepted, hands: Hands) -> Verdict:
+        injection = Injection("main", 1, FRONT, INJECTED, tuple(tagged(5)))
+        return Verdict(action, fds=tuple(tagged(7)), inject=(injection,))
+
+    with scene(folder, {("main", FRONT, A): decide}) as on:
+        send(on.front, sized(20, A), [1])
+        assert receive(on.front).tags == (5,)
+
+
+def test_end_from_inside_a_verdict(folder: Path) -> None:
+    """The hands may be used at any time, and the verdict that follows comes too late."""
+
+    def end(message: Intercepted, hands: Hands) -> Verdict:
+        hands.end("from inside")
+        return Verdict()
+
+    with scene(folder, {("main", FRONT, A): end}) as on:
+        send(on.front, sized(20, A) + sized(20, A), [1])
+        assert at_end(on.back)
+        on.relayed.no_session()
+        assert on.relayed.relay.failure is None
+        assert told(on.relayed.stop()) == [(1, A, "D", 0), (2, A, "D", 1)]
+        assert len(on.seen) == 1
+
+
+def test_release_from_inside_a_verdict_is_for_what_was_held_before(folder: Path) -> None:
+    """The message that is being decided on is not held yet, so there is nothing to release."""
+
+    def release(message: Intercepted, hands: Hands) -> Verdict:
+        hands.release("main", 1, FRONT, Verdict(DROP))
+        return Verdict()
+
+    with scene(folder, {("main", FRONT, A): release}) as on:
+        for at in range(3):
+            send(on.front, sized(20, A, fill=at), [at])
+        assert [receive(on.back).tags for _ in range(3)] == [(0,), (1,), (2,)]
+
+
+def test_inject_from_inside_a_verdict_goes_before(folder: Path) -> None:
+    def inject(message: Intercepted, hands: Hands) -> Verdict:
+        hands.inject(Injection("main", 1, BACK, INJECTED, tuple(tagged(5))))
+        return Verdict()
+
+    with scene(folder, {("main", FRONT, A): inject}) as on:
+        send(on.front, sized(20, A), [1])
+        assert [receive(on.back).tags for _ in range(2)] == [(5,), (1,)]
+
+
+@pytest.mark.parametrize(
+    "where", ["in the making", "when asked what it wants", "with a verdict that is none", "on a timer"]
+)
+def test_wherever_a_policy_fails_only_its_session_ends(folder: Path, where: str) -> None:
+    wrong = ZeroDivisionError("by the policy")
+
+    def fail(*about: object) -> None:
+        raise wrong
+
+    class Failing(Scripted):
+        def wants(self, protocol: str, channel: str, sender: int) -> Container[int]:
+            if where == "when asked what it wants":
+                raise wrong
+            return super().wants(protocol, channel, sender)
+
+        def decide(self, message: Intercepted) -> Verdict:
+            if where == "with a verdict that is none":
+                return None  # type: ignore[return-value]
+            self.hands.call_at(0, fail)
+            return Verdict(HOLD)
+
+    made: list[int] = []
+
+    def new_policy(hands: Hands) -> Scripted:
+        made.append(1)
+        if len(made) > 1:
+            return Scripted(hands, {})
+        if where == "in the making":
+            raise wrong
+        return Failing(hands, {("main", FRONT, A): always(Verdict())})
+
+    with Relayed(folder, new_policy=new_policy) as relayed:
+        front, back = relayed.open()
+        send(front, sized(20, A), [1])
+        assert at_end(back)
+        relayed.no_session()
+        assert relayed.relay.failure is not None
+        assert "the policy failed" in relayed.relay.failure
+        front, back = relayed.open()
+        send(front, sized(20, A), [2])
+        assert receive(back).tags == (2,)
+
+
 def test_the_whole_of_a_message_is_waited_for(folder: Path) -> None:
     """However long its sender stops in the middle: a policy never sees half a message, nor does half of one go on."""
     whole = sized(200, A)

@@ -46,7 +46,7 @@ from .outlet import PORTION, Outlet
 from .policy import Injection, by_flags
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container
 
     from vhostspy.capture.lane import Lane
 
@@ -141,7 +141,11 @@ class Direction:
         self._carriers = frozenset(carriers - self._nested_requests.keys() - self._nested_replies.keys())
         policy = self.channel.session.policy
         if policy is not None:
-            wanted = policy.wants(self.channel.protocol, self.channel.kind, self.sender)
+            wanted: Container[int] = ()
+            try:
+                wanted = policy.wants(self.channel.protocol, self.channel.kind, self.sender)
+            except Exception as error:
+                self.channel.session.policy_failed(error)
             if wanted != ():
                 self.judge = Judge(self, policy, wanted)
         self._see_whether_plain()
@@ -524,15 +528,21 @@ class Direction:
             return message.fds
         number, is_reply = self.identify(message.data)
         kind = (self._nested_replies if is_reply else self._nested_requests).get(number)
-        if kind is None or not is_stream_socket(message.fds[0]):
+        row = self.channel.row_of(self.sender, number, is_reply)
+        if kind is None or row is None:
             return message.fds
-        theirs = self.channel.session.open_nested(kind, message.fds[0], self.sender, self.loop.writer.number + 1)
+        which = (row.reply_fds if is_reply else row.request_fds).which
+        at = which(bytes(message.data[self._header :])) if which is not None else 0
+        if at is None or at >= len(message.fds) or not is_stream_socket(message.fds[at]):
+            return message.fds
+        theirs = self.channel.session.open_nested(kind, message.fds[at], self.sender, self.loop.writer.number + 1)
         if theirs is None:
             return message.fds
-        others = duplicate(message.fds[1:])
+        others = duplicate(message.fds[:at] + message.fds[at + 1 :])
         if len(others) < len(message.fds) - 1:
             self.channel.session.fault(f"the process has no room for the descriptors beside the {kind} channel's")
-        return [theirs, *others]
+        others.insert(at, theirs)
+        return others
 
     # -- the end ------------------------------------------------------------------------------------------------------
 

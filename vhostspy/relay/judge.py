@@ -28,6 +28,8 @@ class Judge:
         self.policy = policy
         self.wanted = wanted
         self.waiting: deque[Whole] = deque()
+        #: the policy is being asked: its hands may be busy meanwhile, but the first message is not held yet
+        self._asking = False
 
     def submit(self, messages: list[Whole]) -> None:
         """Decide, or wait behind what is held; takes over the messages."""
@@ -39,7 +41,7 @@ class Judge:
 
     def release(self, verdict: Verdict) -> None:
         """The held message is decided; those behind it follow."""
-        if self.waiting and self._carry_out(verdict):
+        if self.waiting and not self._asking and self._carry_out(verdict):
             self._decide()
 
     def discard(self) -> None:
@@ -64,12 +66,21 @@ class Judge:
                     bytes(message.data),
                     tuple(message.fds),
                 )
+                self._asking = True
                 try:
                     verdict = self.policy.decide(intercepted)
+                    if not isinstance(verdict, Verdict):
+                        raise TypeError(f"expected a Verdict, got {verdict!r}")
                 except Exception as error:  # somebody else's code: it ends its session, and not the relay
                     channel.session.policy_failed(error)
+                finally:
+                    self._asking = False
+                if channel.closed:
                     return
             if verdict.action == HOLD:
+                close_all(list(verdict.fds or ()))
+                for injection in verdict.inject:
+                    self.direction.channel.session.inject(injection)
                 break
             if not self._carry_out(verdict):
                 return
@@ -85,6 +96,8 @@ class Judge:
             if injection not in behind:
                 session.inject(injection)
         by = by_flags(verdict.by)
+        if verdict.action in (END, DROP):
+            close_all(list(verdict.fds or ()))
         if verdict.action == END:
             direction.record(message, record.DROPPED | by)
             session.end(verdict.reason)

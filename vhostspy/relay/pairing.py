@@ -310,6 +310,7 @@ class Relay:
         session = Session(self, self.count, self._last_number, sockets)
         self._last_number = self.count
         self.sessions.append(session)
+        session.make_policy()
 
     def peers(self, sockets: list[socket.socket]) -> dict[str, Any]:
         """Who is at each end, as far as the kernel says (it knows the process that connected, or that listens)."""

@@ -45,13 +45,19 @@ class Session:
         self._opened: list[tuple[Channel, int, int]] = []
         #: nothing was sent yet: a probe that only looks whether somebody listens
         self.silent = True
-        if relay.settings.new_policy is not None:
-            self.policy = relay.settings.new_policy(self)
         self.event(
             "open", None, record.FROM_SPY, text=f"session {number} begins", previous=previous, **relay.peers(sockets)
         )
         self.main = Channel(self, "main", 1, None, "", sockets)
         self.channels.append(self.main)
+
+    def make_policy(self) -> None:
+        """To be called once the relay knows of this session."""
+        if self.relay.settings.new_policy is not None:
+            try:
+                self.policy = self.relay.settings.new_policy(self)
+            except Exception as error:
+                self.policy_failed(error)
 
     # -- what channels ask for ----------------------------------------------------------------------------------------
 
