@@ -53,7 +53,8 @@ class Verdict(NamedTuple):
     """What becomes of a message.
 
     ``data`` not None replaces the octets; ``fds`` not None replaces the descriptors (the new ones pass to the relay,
-    the old ones are closed). ``inject`` goes before or behind it, with HOLD at once. ``reason`` is shown to people when a message is dropped or the session ended.
+    the old ones are closed). ``inject`` goes before or behind it, with HOLD at once. ``reason`` is shown to people when
+    a message is dropped or the session ended.
     """
 
     action: str = PASS
