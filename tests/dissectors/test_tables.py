@@ -5,12 +5,14 @@ from __future__ import annotations
 import keyword
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
+from typing import Any
 
 import pytest
 
 from vhostspy.capture.record import ROLES
-from vhostspy.dissectors import codec, registry, vfio_user, vhost_user, vhost_user_gpu, virtio
+from vhostspy.dissectors import codec, lua, registry, vfio_user, vhost_user, vhost_user_gpu, virtio
 from vhostspy.dissectors.plan import plan
 from vhostspy.dissectors.rows import (
     ACK,
@@ -102,8 +104,30 @@ def in_info_line(protocol: Protocol, channel: Channel, row: Message) -> None:
                 assert codec.info_line(row, reply, decoded), f"{layout.name}: no template of {text!r} fits"
 
 
+@lru_cache
+def lua_table(protocol: str) -> Mapping[str, Any]:
+    return lua.table(registry.PROTOCOLS[protocol])
+
+
+def in_lua(protocol: Protocol, channel: Channel, row: Message) -> None:
+    """Wireshark's dissector has the message by its number, and a field for each of its members and named bits."""
+    table = lua_table(protocol.name)
+    assert table["channels"][channel.name]["messages"][row.sender][row.id]["name"] == row.name
+    fields = {name for name, *_ in table["fields"]}
+    for layout in layouts(row):
+        for each in with_nested(layout):
+            assert set(member_names(each)) <= fields
+            named = [
+                part for member in each.members for part in (member.parts if isinstance(member, Word) else [member])
+            ]
+            for one in named:
+                names: Names | None = getattr(one, "names", None)
+                if names is not None and names.kind == "bits":
+                    assert {f"{one.name}.{lua.bit_name(name)}" for name in names.names.values()} <= fields
+
+
 #: One function an output; a new output is a new line here.
-OUTPUTS: list[Callable[[Protocol, Channel, Message], None]] = [in_registry, in_decoder, in_info_line]
+OUTPUTS: list[Callable[[Protocol, Channel, Message], None]] = [in_registry, in_decoder, in_info_line, in_lua]
 
 
 @pytest.mark.parametrize("output", OUTPUTS, ids=lambda output: output.__name__)
