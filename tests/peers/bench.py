@@ -108,8 +108,11 @@ class Bench:
         if self.direct:
             pytest.skip(why)
 
-    def matches(self, relay: Relay | None, pair: str) -> None:
-        """Compare what the relay recorded with ``expected/PAIR.txt``; with ``--update`` write that file anew."""
+    def matches(self, relay: Relay | None, pair: str, variant: str = "") -> None:
+        """Compare what the relay recorded with ``expected/PAIR.txt``; with ``--update`` write that file anew.
+
+        ``variant`` names another way to the same conversation.
+        """
         if relay is None:
             return
         text = conversation(relay.finish())
@@ -119,7 +122,7 @@ class Bench:
         if self.update:
             expected.write_text(text)
         if self.keep:
-            shutil.copy(relay.capture, Path(self.keep, f"{pair}.pcapng"))
+            shutil.copy(relay.capture, Path(self.keep, f"{pair}{variant}.pcapng"))
         known = expected.read_text() if expected.exists() else ""
         if text != known:
             lines = (known.splitlines(), text.splitlines())

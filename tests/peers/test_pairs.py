@@ -41,7 +41,7 @@ def test_s_both_listen(bench: Bench) -> None:
     qemu.expect("MARK-OK mbr", FIRMWARE)
     assert qemu.ended(FIRMWARE) == 1
     assert sector(disk, 2) == sector(disk, 1)
-    bench.matches(relay, "s")
+    bench.matches(relay, "s", "-both-listen")
 
 
 @HERE_AND_SID
@@ -106,7 +106,7 @@ def test_k_both_connect(bench: Bench) -> None:
     qemu = bench.linux("t=netstatic", bench.net(socket="q.sock"))
     qemu.expect("MARK-OK netstatic", LINUX)
     assert qemu.ended(LINUX) == 0
-    bench.matches(relay, "k")
+    bench.matches(relay, "k", "-both-connect")
 
 
 @HERE_AND_SID
