@@ -12,6 +12,9 @@ from .programs import Program, Relay, until
 
 pytestmark = [pytest.mark.peers, pytest.mark.soak]
 
+#: entries of a virtio-user queue
+RING = 256
+
 
 def accumulated(testpmd: Program, counter: str) -> int:
     """The counter's last value in testpmd's statistics: RX-packets or TX-packets of all its ports."""
@@ -20,7 +23,7 @@ def accumulated(testpmd: Program, counter: str) -> int:
 
 
 def test_b_testpmd_and_testpmd(bench: Bench) -> None:
-    """No virtual machine: what one DPDK sends, the other has received to the last packet."""
+    """No virtual machine: what one DPDK sends, the other receives, but for what is in the ring as it stops."""
     backend = bench.testpmd_backend("rxonly")
     relay = bench.relay()
     device = f"net_virtio_user0,path={bench.path('r.sock')},queues=1"
@@ -28,7 +31,7 @@ def test_b_testpmd_and_testpmd(bench: Bench) -> None:
     until(lambda: accumulated(frontend, "TX-packets") > 10_000, LINUX, lambda: f"no packets: {frontend}")
     assert frontend.stop(signal.SIGINT) == 0
     assert backend.stop(signal.SIGINT) == 0
-    assert accumulated(backend, "RX-packets") == accumulated(frontend, "TX-packets") > 0
+    assert 0 <= accumulated(frontend, "TX-packets") - accumulated(backend, "RX-packets") <= RING
     bench.matches(relay, "b")
 
 
