@@ -32,4 +32,9 @@ def _lacking(gate: Gate, context: Context) -> int:
     word = context.virtio_features if gate.word == "virtio" else context.protocol_features
     if word is None:
         return 1
-    return 0 if word >> gate.bit & 1 else 2
+    return 0 if gate.agreed(word) else 2
+
+
+def rarity(layout: Layout) -> tuple[bool, bool, bool, bool]:
+    """Of several forms of a payload the lowest is the usual one, that of peers which agreed on nothing special."""
+    return not layout.members, layout.postcopy, bool(layout.needs), layout.when is not None

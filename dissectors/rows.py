@@ -41,6 +41,12 @@ class Gate(NamedTuple):
     name: str
     #: it is enough that the back-end offered it
     offered: bool = False
+    #: bits that drafts and early releases had for it
+    drafts: tuple[int, ...] = ()
+
+    def agreed(self, word: int) -> bool:
+        """Whether the bit, or one that drafts had for it, is among those that were agreed on."""
+        return any(word >> bit & 1 for bit in (self.bit, *self.drafts))
 
 
 class Field(NamedTuple):
@@ -197,6 +203,8 @@ class Message(NamedTuple):
     reply_info: str = ""
     older: tuple[str, ...] = ()
     notes: str = ""
+    #: what else had this number, in drafts and among vendors: meant when the payload's size fits it, and not this row
+    others: tuple[Message, ...] = ()
 
 
 class Header(NamedTuple):

@@ -41,6 +41,8 @@ PAYLOAD = "vhost-user, Message Specification, Payload, "
 QEMU = "QEMU, hw/virtio/vhost-user.c, "
 CROSVM = "crosvm, third_party/vmm_vhost, "
 RUST_VMM = "rust-vmm/vhost until 2024, "
+CROSVM_2023 = "crosvm of 2023, "
+VIRTIO_FS = "virtio-fs, DAX branches of QEMU, "
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Feature bits, and what a message or layout needs of them
@@ -102,8 +104,8 @@ PROTOCOL_FEATURES = Names(
 )
 
 
-def _protocol(bit: int, offered: bool = False) -> Gate:
-    return Gate("protocol", bit, PROTOCOL_FEATURES.names[bit], offered)
+def _protocol(bit: int, offered: bool = False, drafts: tuple[int, ...] = ()) -> Gate:
+    return Gate("protocol", bit, PROTOCOL_FEATURES.names[bit], offered, drafts)
 
 
 def _virtio(bit: int, offered: bool = False) -> Gate:
@@ -119,7 +121,8 @@ _MEM_SLOTS = _protocol(15)
 _XEN = _protocol(17)
 _SHARED_OBJECT = _protocol(18)
 _DEVICE_STATE = _protocol(19)
-_SHMEM = _protocol(22)
+#: the bit moved with the drafts: 31 in crosvm, 20 and 21 in rust-vmm until 0.16
+_SHMEM = _protocol(22, drafts=(17, 20, 21, 31))
 _IOMMU = _virtio(33)
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -153,6 +156,7 @@ def _vring_state(num: str, names: Names | None = None) -> Layout:
 
 VRING_SIZE = _vring_state("entries of the ring")
 VRING_NOTIFY = _vring_state("always 0")
+VRING_STOP = _vring_state("0; 1 in a draft of GET_VRING_BASE_SKIP_DRAIN", Names("values", {1: "skip drain"}))
 VRING_ENABLE = _vring_state("1 enabled, 0 disabled", Names("values", {0: "off", 1: "on"}))
 VRING_ENDIAN = _vring_state(
     "byte order of a legacy ring", Names("values", {0: "little-endian", 1: "big-endian"})
@@ -500,6 +504,64 @@ _ERR = Fds("err", 1, 1, unless="nofd", release=("SET_VRING_ERR",))
 _INFLIGHT_GONE = ("GET_INFLIGHT_FD", "SET_INFLIGHT_FD")
 
 # ---------------------------------------------------------------------------------------------------------------------
+# What else had a number: before the standard, and beside it. Sizes tell them apart, as far as that can be.
+
+_ANY = Layout("octets", (Bytes("data", None),), "not laid out anywhere")
+
+NET_SET_BACKEND = Message(
+    "NET_SET_BACKEND", 15, FRONT_END, request=(VRING_FD,), reply=None,
+    request_fds=Fds("kick", 0, 1),
+    source="snabb, first drafts, NET_SET_BACKEND",
+    text="Historic: the network device of a ring; laid out like the messages that carry a ring's descriptor.",
+    info="ring {index}",
+)
+SLEEP = Message(
+    "SLEEP", 42, FRONT_END, request=(), reply=(_ANY,), answer="reply",
+    source=CROSVM_2023 + "SLEEP",
+    text="Historic: stops the device, to take a snapshot.",
+)
+SKIP_DRAIN_DRAFT = Message(
+    "GET_VRING_BASE_SKIP_DRAIN", 44, FRONT_END, request=(VRING_NOTIFY,), reply=VRING_BASE, answer="reply",
+    source="QEMU, draft of 2026, VHOST_USER_GET_VRING_BASE_SKIP_DRAIN",
+    text="Draft: stops a ring without waiting for requests under way.",
+    info="ring {index}",
+    reply_info="ring {index} at {num}|ring {index} at {available_index}",
+)
+RESTORE = Message(
+    "RESTORE", 45, FRONT_END, request=(_ANY,), reply=(_ANY,), answer="reply",
+    source=CROSVM_2023 + "RESTORE",
+    text="Historic: gives the device the state of a snapshot.",
+)
+
+
+def _fs(name: str, number: int, source: str, text: str, older: tuple[str, ...] = ()) -> Message:
+    return Message(
+        name, number, BACK_END, request=(FS_SLICES,), reply=None, request_fds=Fds("memory", 0, 1),
+        source=source, text=text, older=older,
+    )
+
+
+FS_MAP_OLD = _fs("FS_MAP", 6, VIRTIO_FS + "FS_MAP", "Historic: maps pieces of a file into the file system's cache.")
+FS_UNMAP_OLD = _fs("FS_UNMAP", 7, VIRTIO_FS + "FS_UNMAP", "Historic: takes pieces out of the file system's cache.")
+FS_SYNC_OLD = _fs(
+    "FS_SYNC", 8, VIRTIO_FS + "FS_SYNC",
+    "Historic: writes pieces of the file system's cache back; FS_IO in some branches.", ("FS_IO",),
+)
+MEM_ACCESS = _fs("MEM_ACCESS", 9, VIRTIO_FS + "MEM_ACCESS", "Historic: reads or writes a file from or to guest memory.")
+SHMEM_MAP_2024 = Message(
+    "SHMEM_MAP", 1000, BACK_END, request=(MMAP,), reply=None, request_fds=Fds("memory", 0, 1),
+    source=CROSVM + "SHMEM_MAP, until 2025",
+    text="crosvm before the standard: maps a piece of a file into the device's shared memory.",
+    info="region {shmid}, {length} at {shm_offset}{writable?, writable}",
+)
+SHMEM_UNMAP_2024 = Message(
+    "SHMEM_UNMAP", 1001, BACK_END, request=(MMAP,), reply=None,
+    source=CROSVM + "SHMEM_UNMAP, until 2025",
+    text="crosvm before the standard: takes a mapping out of the device's shared memory.",
+    info="region {shmid}, {length} at {shm_offset}",
+)
+
+# ---------------------------------------------------------------------------------------------------------------------
 # Main channel: the front-end asks
 
 FRONT_END_MESSAGES = (
@@ -576,7 +638,7 @@ FRONT_END_MESSAGES = (
         info="ring {index} at {num}|ring {index} at {available_index}",
     ),
     Message(
-        "GET_VRING_BASE", 11, FRONT_END, request=(VRING_NOTIFY,), reply=VRING_BASE, answer="reply",
+        "GET_VRING_BASE", 11, FRONT_END, request=(VRING_STOP,), reply=VRING_BASE, answer="reply",
         source=FRONT + "GET_VRING_BASE",
         text="Stops a ring and asks how far it came.",
         info="ring {index}",
@@ -606,6 +668,7 @@ FRONT_END_MESSAGES = (
         source=FRONT + "GET_PROTOCOL_FEATURES",
         text="Asks for the vhost-user feature bits on offer.",
         reply_info="{protocol_features}",
+        others=(NET_SET_BACKEND,),
     ),
     Message(
         "SET_PROTOCOL_FEATURES", 16, FRONT_END, request=(PROTOCOL_FEATURE_WORD,), reply=None,
@@ -801,7 +864,8 @@ FRONT_END_MESSAGES = (
         source=FRONT + "GET_SHARED_OBJECT",
         text="Asks the back-end for a dma-buf that it shares.",
         info="{uuid}",
-        notes="No descriptor in the answer: not found. libvhost-user repeats the uuid; QEMU's request lacks it.",
+        notes="No descriptor in the answer: not found. libvhost-user repeats the uuid; QEMU's request lacks it. crosvm "
+        "of 2023 and drafts of virtio-fs gave 41 to messages that QEMU's cannot be told from.",
     ),
     Message(
         "SET_DEVICE_STATE_FD", 42, FRONT_END, request=(DEVICE_STATE,), reply=(DEVICE_STATE_FD,), answer="reply",
@@ -812,18 +876,21 @@ FRONT_END_MESSAGES = (
         text="Begins to save or load the back-end's internal state over a pipe.",
         info="{direction}",
         reply_info="{error:result}{nofd?, front-end's descriptor}",
+        others=(SLEEP,),
     ),
     Message(
         "CHECK_DEVICE_STATE", 43, FRONT_END, request=(), reply=(RESULT,), answer="reply", needs=(_DEVICE_STATE,),
         source=FRONT + "CHECK_DEVICE_STATE",
         text="Asks whether the state came over whole.",
         reply_info="{value}",
+        notes="crosvm of 2023 gave 43 and 44 to WAKE and SNAPSHOT, which have no payload either.",
     ),
     Message(
         "GET_SHMEM_CONFIG", 44, FRONT_END, request=(), reply=(SHMEM_CONFIG,), answer="reply", needs=(_SHMEM,),
         source=FRONT + "GET_SHMEM_CONFIG",
         text="Asks for the device's shared memory regions.",
         reply_info="{count*region}",
+        others=(SKIP_DRAIN_DRAFT,),
     ),
     Message(
         "GET_VRING_BASE_SKIP_DRAIN", 45, FRONT_END, request=(VRING_NOTIFY,), reply=VRING_BASE, answer="reply",
@@ -833,6 +900,7 @@ FRONT_END_MESSAGES = (
         info="ring {index}",
         reply_info="ring {index} at {num}|ring {index} at {available_index}",
         notes="After the text of 11.1: in QEMU's code only.",
+        others=(RESTORE,),
     ),
     Message(
         "GET_SHARED_MEMORY_REGIONS", 1004, FRONT_END, request=(), answer="reply",
@@ -892,6 +960,7 @@ BACK_END_MESSAGES = (
         source=BACK + "SHARED_OBJECT_ADD",
         text="The back-end shares an object under this uuid.",
         info="{uuid}",
+        others=(FS_MAP_OLD,),
     ),
     Message(
         "SHARED_OBJECT_REMOVE", 7, BACK_END, request=(SHARED_OBJECT,), reply=None,
@@ -899,6 +968,7 @@ BACK_END_MESSAGES = (
         source=BACK + "SHARED_OBJECT_REMOVE",
         text="The back-end no longer shares its object.",
         info="{uuid}",
+        others=(FS_UNMAP_OLD,),
     ),
     Message(
         "SHARED_OBJECT_LOOKUP", 8, BACK_END, request=(SHARED_OBJECT,), reply=(RESULT,), answer="reply",
@@ -910,6 +980,7 @@ BACK_END_MESSAGES = (
         reply_info="{value}",
         notes="The answer carries the dma-buf if its value is 0. QEMU of today answers only when asked for an "
         "acknowledgement, and without the descriptor; rust-vmm sends one in the request.",
+        others=(FS_SYNC_OLD,),
     ),
     Message(
         "SHMEM_MAP", 9, BACK_END, request=(MMAP,), reply=None, needs=(_SHMEM,),
@@ -917,6 +988,7 @@ BACK_END_MESSAGES = (
         source=BACK + "SHMEM_MAP",
         text="Maps a piece of a file into the device's shared memory.",
         info="region {shmid}, {length} at {shm_offset}{writable?, writable}",
+        others=(MEM_ACCESS,),
     ),
     Message(
         "SHMEM_UNMAP", 10, BACK_END, request=(MMAP,), reply=None, needs=(_SHMEM,),
@@ -928,14 +1000,14 @@ BACK_END_MESSAGES = (
         "FS_MAP", 1000, BACK_END, request=(FS_SLICES,), reply=None,
         request_fds=Fds("memory", 0, 1),
         source=RUST_VMM + "BackendReq::FS_MAP",
-        text="Historic: maps pieces of a file into the file system's cache (crosvm of 2024: SHMEM_MAP).",
-        older=("SHMEM_MAP",),
+        text="Historic: maps pieces of a file into the file system's cache.",
+        others=(SHMEM_MAP_2024,),
     ),
     Message(
         "FS_UNMAP", 1001, BACK_END, request=(FS_SLICES,), reply=None,
         source=RUST_VMM + "BackendReq::FS_UNMAP",
-        text="Historic: takes pieces out of the file system's cache (crosvm of 2024: SHMEM_UNMAP).",
-        older=("SHMEM_UNMAP",),
+        text="Historic: takes pieces out of the file system's cache.",
+        others=(SHMEM_UNMAP_2024,),
     ),
     Message(
         "FS_SYNC", 1002, BACK_END, request=(FS_SLICES,), reply=None,

@@ -377,14 +377,15 @@ def _meaning(data: bytes, protocol: str, channel: str, sender: int, byte_order: 
     flags: int = values[reader.flags]
     kind: Kind = "request"
     error = None
+    size: int = values[reader.size] - (header.length if header.counts_header else 0)
     if flags & header.reply_mask == header.reply_value:
-        row = registry.row(protocol, channel, 1 - sender, id_)
-        kind = "ack" if row is not None and _acknowledged(row, values[reader.size]) else "reply"
+        row = registry.row(protocol, channel, 1 - sender, id_, size, True)
+        kind = "ack" if row is not None and _acknowledged(row, size) else "reply"
         if header.error_mask:
             error = values[reader.error] if flags & header.error_mask else 0
         need_reply = flags & header.need_reply_mask != 0
     else:
-        row = registry.row(protocol, channel, sender, id_)
+        row = registry.row(protocol, channel, sender, id_, size)
         # asked for by one bit, or only declined by another
         need_reply = not flags & header.no_reply_mask if header.no_reply_mask else flags & header.need_reply_mask != 0
     msgid = None if reader.msgid is None else values[reader.msgid]
@@ -437,8 +438,16 @@ def awaiting(request: Message) -> Message:
     return waiting
 
 
-def answering(reply: Message, request: int, latency_ns: int) -> Message:
-    """The same reply, which answers that request."""
-    answer = _new(Message, reply[:-3] + (request, latency_ns, False))
-    answer.meaning = reply.meaning
+def answering(reply: Message, request: Message) -> Message:
+    """The same reply, which answers that request and is named by it."""
+    latency_ns = max(0, reply.monotonic_ns - request.monotonic_ns)
+    answer = _new(Message, reply[:-3] + (request.no, latency_ns, False))
+    row = request.row
+    if row is not reply.row and row is not None:
+        # of two messages that have its number, its size made it the other's
+        kind: Kind = "ack" if _acknowledged(row, reply.length - reply.payload_at) else "reply"
+        answer = answer._replace(row=row, name=row.name, kind=kind)
+        answer.meaning = None
+    else:
+        answer.meaning = reply.meaning
     return answer

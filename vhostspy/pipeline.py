@@ -100,7 +100,7 @@ class Pipeline:
         elif message.kind != "raw":
             request = ledgers.request_answered(session.ledger, message)
             if request is not None:
-                message = answering(message, request.no, max(0, record.monotonic_ns - request.monotonic_ns))
+                message = answering(message, request)
                 if self._told:
                     self._told.pop((session.number, request.no), None)
         if not session.protocol and record.protocol:

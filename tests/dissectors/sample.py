@@ -22,3 +22,5 @@ class Sample(NamedTuple):
     context: Context = NOTHING_KNOWN
     byte_order: ByteOrder = "<"
     protocol: str = "vhost-user"
+    #: the message's number, where two messages of a channel have this name
+    id: int | None = None

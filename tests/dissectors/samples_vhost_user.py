@@ -399,7 +399,50 @@ BIG_ENDIAN = [
     Sample("SET_OWNER", "reply", {"value": 1}, "0000000000000001", info="failed (1)"),
 ]
 
+SLICES_OCTETS = "".join(f"{value:016x}" for value in range(32))
+SLICES = {
+    "fd_offsets": [value << 56 for value in range(8)],
+    "cache_offsets": [value << 56 for value in range(8, 16)],
+    "lengths": [value << 56 for value in range(16, 24)],
+    "slice_flags": [value << 56 for value in range(24, 32)],
+}
+MMAP_OCTETS = "01 00000000000000 0010000000000000 0020000000000000 0030000000000000 0100000000000000"
+MMAP = {"shmid": 1, "fd_offset": 0x1000, "shm_offset": 0x2000, "length": 0x3000, "writable": True}
+
+#: messages that drafts and vendors gave a number of others
+OTHERS = [
+    Sample("NET_SET_BACKEND", "request", {"index": 1, "nofd": False}, "0100000000000000", info="ring 1"),
+    Sample(
+        "GET_VRING_BASE", "request", {"index": 1, "num": 1}, "01000000 01000000", {"num": "skip drain"}, "ring 1",
+    ),
+    Sample("SLEEP", "request", {}, ""),
+    Sample("SLEEP", "reply", {"data": b"\1"}, "01"),
+    Sample("GET_VRING_BASE_SKIP_DRAIN", "request", {"index": 1, "num": 0}, "01000000 00000000", info="ring 1", id=44),
+    Sample(
+        "GET_VRING_BASE_SKIP_DRAIN", "reply", {"index": 1, "num": 9}, "01000000 09000000", info="ring 1 at 9", id=44,
+    ),
+    Sample(
+        "GET_VRING_BASE_SKIP_DRAIN", "reply",
+        {"index": 1, "available_index": 3, "available_wrap": True, "used_index": 2, "used_wrap": False},
+        "01000000 03800200", info="ring 1 at 3", context=PACKED, id=44,
+    ),
+    Sample("RESTORE", "request", {"data": b"{}"}, "7b7d"),
+    Sample("RESTORE", "reply", {"data": b""}, ""),
+    *(
+        Sample(name, "request", SLICES, SLICES_OCTETS, channel="backend", id=id)
+        for name, id in (("FS_MAP", 6), ("FS_UNMAP", 7), ("FS_SYNC", 8), ("MEM_ACCESS", 9))
+    ),
+    Sample(
+        "SHMEM_MAP", "request", MMAP, MMAP_OCTETS, info="region 1, 12 KiB at 0x2000, writable", channel="backend",
+        id=1000,
+    ),
+    Sample(
+        "SHMEM_UNMAP", "request", MMAP, MMAP_OCTETS, info="region 1, 12 KiB at 0x2000", channel="backend", id=1001,
+    ),
+]
+
 VHOST_USER: list[Sample] = [
+    *OTHERS,
     *MAIN,
     *(sample._replace(channel="backend") for sample in BACKEND),
     *(sample._replace(byte_order=">") for sample in BIG_ENDIAN),

@@ -15,7 +15,7 @@ from vhostspy.dissectors.rows import Channel, Message
 from .samples import SAMPLES, Sample
 
 CHANNELS = [channel for protocol in registry.PROTOCOLS.values() for channel in protocol.channels.values()]
-ROWS = [row for channel in CHANNELS for row in channel.messages.values()]
+ROWS = [each for channel in CHANNELS for row in channel.messages.values() for each in (row, *row.others)]
 
 words = st.none() | st.integers(0, (1 << 64) - 1)
 contexts = st.builds(Context, words, words, st.none() | st.sampled_from([*virtio.DEVICES, "toaster"]), st.booleans())
@@ -50,7 +50,8 @@ def test_octets_that_went_wrong_are_written_the_same(sample: Sample, data: st.Da
             payload[at] = data.draw(st.sampled_from([0, 1, 8, 16, 32, 40, 128, 255]))
     known = registry.channel(sample.protocol, sample.channel)
     assert known is not None
-    row = next(each for each in known.messages.values() if each.name == sample.message)
+    rows = [*known.messages.values(), *(other for row in known.messages.values() for other in row.others)]
+    row = next(each for each in rows if each.name == sample.message and sample.id in (None, each.id))
     decoded = codec.decode(row, sample.kind == "reply", bytes(payload), context, sample.byte_order)
     assert codec.encode(row, sample.kind == "reply", decoded.fields, context, sample.byte_order) == payload
     assert codec.info_line(row, sample.kind == "reply", decoded, context).isprintable()

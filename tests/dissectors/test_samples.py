@@ -23,9 +23,16 @@ def channel(name: str, protocol: str = "vhost-user") -> Channel:
     return found
 
 
+def rows(where: Channel) -> Iterator[Message]:
+    """Every message, at last those that have the number of another."""
+    yield from where.messages.values()
+    for each in where.messages.values():
+        yield from each.others
+
+
 def row(sample: Sample) -> Message:
-    rows = channel(sample.channel, sample.protocol).messages.values()
-    return next(row for row in rows if row.name == sample.message)
+    known = [each for each in rows(channel(sample.channel, sample.protocol)) if each.name == sample.message]
+    return next(each for each in known if sample.id in (None, each.id))
 
 
 def octets(sample: Sample) -> bytes:
@@ -89,23 +96,31 @@ def test_cut_short_it_shows_what_is_there(sample: Sample) -> None:
             assert "rest" in decoded.fields
 
 
-def layouts() -> Iterator[tuple[str, str, str, str, Layout]]:
-    """Each form that a payload may have: protocol, channel, message, request or reply, layout."""
+def layouts() -> Iterator[tuple[str, str, str, int, str, Layout]]:
+    """Each form that a payload may have: protocol, channel, message, its number, request or reply, layout."""
     for protocol, where in CHANNELS:
-        for each in where.messages.values():
+        for each in rows(where):
             for layout in each.request or (EMPTY,):
-                yield protocol, where.name, each.name, "request", layout
+                yield protocol, where.name, each.name, each.id, "request", layout
             for layout in (EMPTY,) if each.reply == () else each.reply or ():
-                yield protocol, where.name, each.name, "reply", layout
+                yield protocol, where.name, each.name, each.id, "reply", layout
 
 
 def test_every_form_of_every_message_has_a_sample() -> None:
     seen = {
-        (each.protocol, each.channel, each.message, each.kind, id(decode(each, octets(each)).layout))
+        (each.protocol, each.channel, each.message, row(each).id, each.kind, id(decode(each, octets(each)).layout))
         for each in SAMPLES
     }
     missing = [(*place, layout.name) for *place, layout in layouts() if (*place, id(layout)) not in seen]
     assert missing == []
+
+
+@each_sample
+def test_a_request_is_told_from_others_of_its_number_by_its_size(sample: Sample) -> None:
+    if sample.kind == "request":
+        message = row(sample)
+        size = len(octets(sample))
+        assert registry.row(sample.protocol, sample.channel, message.sender, message.id, size) is message
 
 
 @pytest.mark.parametrize(

@@ -189,6 +189,14 @@ def test_row_needs_bits_that_have_these_names(protocol: Protocol, channel: Chann
         assert names.names[gate.bit] == gate.name
 
 
+@each_row
+def test_rows_of_the_same_number_are_of_the_same_sender(protocol: Protocol, channel: Channel, row: Message) -> None:
+    for other in row.others:
+        assert (other.id, other.sender) == (row.id, row.sender)
+        assert other.name != row.name
+        assert not other.others
+
+
 @pytest.mark.parametrize("protocol", list(registry.PROTOCOLS.values()), ids=lambda protocol: protocol.name)
 def test_names_of_a_channel_are_told_apart(protocol: Protocol) -> None:
     for channel in protocol.channels.values():

@@ -249,3 +249,27 @@ def test_a_reply_may_be_an_error_and_then_has_no_members() -> None:
     assert (nameless.error, nameless.failed, nameless.info) == (0, True, "failed: error (0)")
     fine = vfio(conversation, 2, DEVICE_RESET, flags=1, sender=1)
     assert (fine.error, fine.failed) == (0, False)
+
+
+# -- numbers that were given twice
+
+
+def test_an_answer_has_the_name_of_what_it_answers_whatever_its_size_says() -> None:
+    """The file system's FS_MAP of old had the number of SHARED_OBJECT_ADD; acknowledgements of both look the same."""
+    conversation = Conversation(whole=False)
+    request = conversation.octets(pack("<III", 6, 9, 256) + bytes(256), "backend", 1)
+    assert (request.name, request.kind) == ("FS_MAP", "request")
+    ack = conversation.octets(pack("<IIIQ", 6, 5, 8, 0), "backend", 0)
+    assert (ack.name, ack.kind, ack.answers, ack.info) == ("FS_MAP", "ack", request.no, "ok")
+    modern = conversation.octets(pack("<III", 6, 9, 16) + bytes(16), "backend", 1)
+    ack = conversation.octets(pack("<IIIQ", 6, 5, 8, 0), "backend", 0)
+    assert (modern.name, ack.name, ack.answers) == ("SHARED_OBJECT_ADD", "SHARED_OBJECT_ADD", modern.no)
+
+
+def test_a_draft_is_told_by_its_size() -> None:
+    conversation = Conversation(whole=False)
+    draft = conversation.octets(pack("<IIIII", 44, 1, 8, 0, 0))
+    assert draft.name == "GET_VRING_BASE_SKIP_DRAIN"
+    answer = conversation.octets(pack("<IIIII", 44, 5, 8, 0, 3), sender=1)
+    assert (answer.name, answer.kind, answer.info) == ("GET_VRING_BASE_SKIP_DRAIN", "reply", "ring 0 at 3")
+    assert conversation.octets(pack("<III", 44, 1, 0)).name == "GET_SHMEM_CONFIG"

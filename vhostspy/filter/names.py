@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from vhostspy.dissectors import registry, virtio
-from vhostspy.dissectors.rows import Array, Bytes, Field, Layout, Member, Padding, Word
+from vhostspy.dissectors.rows import Array, Bytes, Chain, Field, Layout, Member, Padding, Word
 from vhostspy.message import Message, end_name
 
 from .words import FilterError, Token
@@ -243,10 +243,11 @@ def _all_message_names(revision: int) -> Mapping[str, str]:
     names: dict[str, str] = {}
     for protocol in registry.PROTOCOLS.values():
         for channel in protocol.channels.values():
-            for row in channel.messages.values():
-                names[row.name.lower()] = row.name
-                for older in row.older:
-                    names.setdefault(older.lower(), row.name)
+            for known in channel.messages.values():
+                for row in (known, *known.others):
+                    names[row.name.lower()] = row.name
+                    for older in row.older:
+                        names.setdefault(older.lower(), row.name)
     return names
 
 
@@ -268,9 +269,10 @@ def _all_member_names(protocol: str | None, revision: int) -> frozenset[str]:
         if protocol is not None and known.name != protocol:
             continue
         for channel in known.channels.values():
-            for row in channel.messages.values():
-                for layout in (*row.request, *(row.reply or ())):
-                    names.update(_members(layout.members))
+            for known_row in channel.messages.values():
+                for row in (known_row, *known_row.others):
+                    for layout in (*row.request, *(row.reply or ())):
+                        names.update(_members(layout.members))
     if protocol in (None, "vhost-user"):
         # GET_CONFIG and SET_CONFIG hold a device's configuration space
         for device in virtio.DEVICES.values():
@@ -287,5 +289,9 @@ def _members(members: tuple[Member, ...]) -> Iterator[str]:
             yield member.name
             if isinstance(member.of, Layout):
                 yield from _members(member.of.members)
+        elif isinstance(member, Chain):
+            yield member.name
+            for layout in member.of:
+                yield from _members(layout.members)
         elif isinstance(member, (Field, Bytes, Padding)):
             yield member.name

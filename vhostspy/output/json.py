@@ -55,7 +55,7 @@ class Json:
     def __init__(self, octets: bool = False) -> None:
         self.most_octets = None if octets else MOST_OCTETS
         #: octets, what they depend on -> what of the line comes of them: names and members; octets in hex
-        self._parts: dict[tuple[bytes, str, str, int, str, Context], tuple[str, str, str]] = {}
+        self._parts: dict[tuple[bytes, str, str, int, str, Context, str | None], tuple[str, str, str]] = {}
 
     def message(self, message: Message) -> str:
         data = message.data
@@ -65,7 +65,7 @@ class Json:
             return _encode(self.values(message)) + "\n"
         # what follows writes the same as the line above, in a third of the time
         protocol = message.protocol
-        key = (data, protocol, message.channel, message.sender, message.byte_order, message.context)
+        key = (data, protocol, message.channel, message.sender, message.byte_order, message.context, message.name)
         parts = self._parts.get(key)
         if parts is None:
             if len(self._parts) >= _MOST_PARTS:
