@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from types import ModuleType
 
 from . import descriptors, gates, header, negotiation, ownership, replies, sizes
@@ -10,7 +11,15 @@ from .rule import Rule
 #: a module a family; its rules are those of its names that are rules
 MODULES: tuple[ModuleType, ...] = (header, descriptors, sizes, negotiation, gates, replies, ownership)
 
-RULES: tuple[Rule, ...] = tuple(
-    value for module in MODULES for value in vars(module).values() if isinstance(value, Rule)
-)
+
+def _rules_of(module: ModuleType) -> Iterator[Rule]:
+    """Rules by their own names, and those that were made of a table."""
+    for name, value in vars(module).items():
+        if isinstance(value, Rule):
+            yield value
+        elif isinstance(value, tuple) and name == "FAMILIES":
+            yield from value
+
+
+RULES: tuple[Rule, ...] = tuple(rule for module in MODULES for rule in _rules_of(module))
 BY_ID = {rule.id: rule for rule in RULES}

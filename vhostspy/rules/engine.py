@@ -138,7 +138,7 @@ def _finding(rule: Rule, breach: Breach, item: Message | Event, memory: Memory) 
     who = item.sender if breach.who == SENDER else breach.who
     severity = breach.severity or rule.severity
     text = breach.text
-    if rule.bends and who is not None and who != BOTH:
+    if rule.bends and not breach.harmful and who is not None and who != BOTH:
         known = memory.peers.known(who, rule.bends)
         if known is not None:
             lower = LOWER[severity]

@@ -48,6 +48,8 @@ class Breach(NamedTuple):
     severity: Severity | None = None
     #: the message it is about; the one at hand unless given
     no: int | None = None
+    #: its harm was seen, so it weighs no less where the peer is known to do so
+    harmful: bool = False
 
 
 Outcome = str | Breach | Sequence[Breach] | None
