@@ -19,7 +19,8 @@ from .rule import BOTH, SENDER, Breach, Case, Memory, Moment, Outcome, Rule, Sev
 #: what a rule weighs where its breaker is known to bend it; None: not worth a word then
 LOWER: dict[Severity, Severity | None] = {"error": "warning", "warning": "note", "note": None}
 
-Key = tuple[str, str, int, str, int | None]
+#: the name too: one number may have two meanings
+Key = tuple[str, str, int, str, int | None, str | None]
 
 
 class Listeners:
@@ -54,7 +55,7 @@ class Rules:
         """What is wrong with a message that leads from the session ``before`` to the one ``after``."""
         if message.sender not in (0, 1) or message.marks & INJECTED:
             return ()  # not the peers' doing
-        key = (message.protocol, message.channel, message.sender, message.kind, message.id)
+        key = (message.protocol, message.channel, message.sender, message.kind, message.id, message.name)
         listeners = self._slots.get(key) or self._listeners(key, message)
         if not listeners.form and not listeners.meaning:
             return ()

@@ -26,11 +26,11 @@ def lacking(case: Case) -> Gate | None:
             continue  # VU-BE-01
         virtio = gate.word == "virtio"
         agreed = session.virtio_agreed if virtio else session.protocol_agreed
-        if agreed is None or agreed >> gate.bit & 1:
+        if agreed is None or gate.agreed(agreed):
             continue
         if gate.offered:
             offered = session.virtio_offered if virtio else session.protocol_offered
-            if offered is None or offered >> gate.bit & 1:
+            if offered is None or gate.agreed(offered):
                 continue
         return gate
     return None
@@ -106,18 +106,10 @@ def _gate(id: str, severity: Severity, source: str, places: tuple[tuple[str, str
     names = ", ".join(dict.fromkeys(name for _, name in places))
     chosen = frozenset(places)
     on = every(lambda slot: _requests(slot, chosen), f"{names} (request)")
-    check = _draft_shmem if id == "VU-SHM-01" else _checked
-    return rule(id, severity, f"{names} only once the feature was agreed on", source, on=on, malformed=True)(check)
+    return rule(id, severity, f"{names} only once the feature was agreed on", source, on=on, malformed=True)(_checked)
 
 
 def _checked(case: Case) -> Outcome:
-    return ungated(case)
-
-
-def _draft_shmem(case: Case) -> Outcome:
-    """rust-vmm 0.16 has this feature on bit 21."""
-    if (case.before.protocol_agreed or 0) >> 21 & 1 and case.memory.peers.known(1, ("rust-vmm",)):
-        return None
     return ungated(case)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from vhostspy.capture.record import INCOMPLETE
+from vhostspy.dissectors import registry
 from vhostspy.dissectors.rows import BACK_END, FRONT_END
 
 from .rule import Breach, Case, Outcome, Slot, every, rule
@@ -149,22 +150,21 @@ def cut(case: Case) -> Outcome:
     return f"{case.name}: expected {message.length} bytes, came {len(message.data)} before the stream ended"
 
 
-_HISTORIC = {
-    ("main", 42, 0): "SLEEP of crosvm's drafts",
-    ("main", 45, 0): "RESTORE of crosvm's drafts",
-    ("backend", 6, 256): "FS_MAP of virtio-fs drafts",
-    ("backend", 7, 256): "FS_UNMAP of virtio-fs drafts",
-    ("backend", 8, 256): "FS_SYNC or FS_IO of virtio-fs drafts",
-    ("backend", 9, 256): "MEM_ACCESS of virtio-fs drafts",
-}
+def _historic(slot: Slot) -> bool:
+    """The row is one that has lost its number to another: only the payload's size tells them apart."""
+    if slot.row is None or slot.id is None:
+        return False
+    today = registry.row(slot.protocol, slot.channel, slot.row.sender, slot.id)
+    return today is not None and slot.row in today.others
 
 
 @rule(
-    "VU-HDR-11", "note", "a number is not used with a meaning of long ago", "crosvm of 2023; virtio-fs drafts with DAX",
-    on=every(lambda slot: slot.kind == "request" and any(key[:2] == (slot.channel, slot.id) for key in _HISTORIC)),
-    malformed=True,
+    "VU-HDR-11", "note", "a number is not used with a meaning of long ago",
+    "crosvm of 2023; virtio-fs drafts with DAX; other drafts", on=every(_historic), malformed=True,
 )  # fmt: skip
 def historic_meaning(case: Case) -> Outcome:
     message = case.message
-    meaning = _HISTORIC.get((message.channel, message.id or 0, message.size or 0))
-    return f"{case.name}: {message.size} bytes of payload fit only {meaning}" if meaning else None
+    if not case.first("VU-HDR-11", message.channel, message.id):
+        return None
+    source = message.row.source if message.row is not None else "a draft"
+    return f"expected {message.id} in its meaning of today, {message.size} bytes fit only {message.name} ({source})"
