@@ -36,9 +36,16 @@ class Article(NamedTuple):
     sections: tuple[Section, ...] = ()
 
 
-def message(protocol: Protocol, channel: Channel, row: Message) -> Article:
+def message(protocol: Protocol, channel: Channel, row: Message, today: Message | None = None) -> Article:
+    """``today``: the row that has its number now, if it has lost it."""
     subtitle = f"message {row.id} of {protocol.name}, {channel.name} channel"
-    return Article(row.name, subtitle, row.text, tuple(_facts(protocol, channel, row)), tuple(_sections(channel, row)))
+    facts = [*_facts(protocol, channel, row)]
+    if today is not None:
+        facts.insert(1, ("its number", f"is now {today.name}'s; told apart by the payload's size"))
+    elif row.others:
+        others = ", ".join(f"{other.name} ({other.source})" for other in row.others)
+        facts.insert(1, ("same number", others))
+    return Article(row.name, subtitle, row.text, tuple(facts), tuple(_sections(channel, row)))
 
 
 def _facts(protocol: Protocol, channel: Channel, row: Message) -> Iterator[tuple[str, str]]:
@@ -60,7 +67,8 @@ def _facts(protocol: Protocol, channel: Channel, row: Message) -> Iterator[tuple
 
 def condition(gate: Gate) -> str:
     word = "virtio feature" if gate.word == "virtio" else "protocol feature"
-    return f"{gate.name} ({word} bit {gate.bit}{', on offer is enough' if gate.offered else ''})"
+    drafts = f", in drafts {', '.join(map(str, gate.drafts))}" if gate.drafts else ""
+    return f"{gate.name} ({word} bit {gate.bit}{drafts}{', on offer is enough' if gate.offered else ''})"
 
 
 def _answer(channel: Channel, row: Message) -> str:
@@ -137,6 +145,7 @@ def structure(layout: Layout, what: str = "", used_by: tuple[str, ...] = ()) -> 
     size = plan(layout, "<").size
     title += f", {number_of(size, 'byte')}" if size is not None else f", {plan(layout, '<').least} bytes and more"
     text = f"With {' and '.join(conditions)}. " if conditions else ""
+    text += "Little-endian on every machine. " if layout.little_endian else ""
     text += f"{layout.text[:1].upper()}{layout.text[1:]}." if layout.text else ""
     return Section(title, HEAD, tuple(_rows(layout)), text.strip(), _RIGHT)
 

@@ -60,9 +60,12 @@ def messages(protocol: Protocol) -> Iterator[Subject]:
     for channel, rows in channels(protocol):
         for row in rows.values():
             yield _message(protocol, channel, row)
+            for other in row.others:
+                yield _message(protocol, channel, other, row)
 
 
-def _message(protocol: Protocol, channel: Channel, row: Message) -> Subject:
+def _message(protocol: Protocol, channel: Channel, row: Message, today: Message | None = None) -> Subject:
+    """``today``: the row that has its number now, if it has lost it."""
     own = prefix(protocol, channel)
     starts = {"", "message ", own, f"{protocol.name} ", f"{channel.name} ", f"{protocol.ends[row.sender]} "}
     if channel.name == "backend":
@@ -73,14 +76,14 @@ def _message(protocol: Protocol, channel: Channel, row: Message) -> Subject:
     return Subject(
         row.name,
         f"{protocol.name}, {channel.name} channel",
-        full_name(protocol, channel, row),
+        full_name(protocol, channel, row) + (f" {row.id}" if today is not None else ""),
         row.text,
         _keys(
             *(start + name for start in starts for name in (row.name, *row.older)),
             *(f"{start}{row.id}" for start in numbers),
         ),
-        partial(article.message, protocol, channel, row),
-        partial(table.message, protocol, channel, row),
+        partial(article.message, protocol, channel, row, today),
+        partial(table.message, protocol, channel, row, today),
         str(row.id),
     )
 
@@ -305,7 +308,7 @@ def structures(protocol: Protocol) -> Iterator[Subject]:
     used: Used = {}
     for channel, rows in channels(protocol):
         _note(used, channel.header.layout, prefix(protocol, channel))
-        for row in rows.values():
+        for row in [one for main in rows.values() for one in (main, *main.others)]:
             name = full_name(protocol, channel, row).removeprefix("VHOST_USER_")
             for layout in row.request:
                 _note(used, layout, name)

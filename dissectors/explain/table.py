@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from struct import Struct
 
+from ..context import rarity
 from ..items import CODES, item
 from ..plan import plan
 from ..rows import (
@@ -34,7 +35,8 @@ FORMAT = 1
 Value = dict[str, object]
 
 
-def message(protocol: Protocol, channel: Channel, row: Message) -> Value:
+def message(protocol: Protocol, channel: Channel, row: Message, today: Message | None = None) -> Value:
+    """``today``: the row that has its number now, if it has lost it."""
     return {
         "kind": "message",
         "protocol": protocol.name,
@@ -42,6 +44,7 @@ def message(protocol: Protocol, channel: Channel, row: Message) -> Value:
         "name": row.name,
         "full_name": full_name(protocol, channel, row),
         "id": row.id,
+        "now": today.name if today is not None else None,
         "from": protocol.ends[row.sender],
         "text": row.text,
         "needs": [gate(one) for one in row.needs],
@@ -69,11 +72,17 @@ def usual(layouts: tuple[Layout, ...]) -> Layout:
 
 
 def usual_first(layouts: tuple[Layout, ...]) -> list[Layout]:
-    return sorted(layouts, key=lambda one: (not one.members, one.postcopy, bool(one.needs), one.when is not None))
+    return sorted(layouts, key=rarity)
 
 
 def gate(one: Gate) -> Value:
-    return {"word": one.word, "bit": one.bit, "name": one.name, "offered": one.offered}
+    return {
+        "word": one.word,
+        "bit": one.bit,
+        "name": one.name,
+        "offered": one.offered,
+        "drafts": list(one.drafts),
+    }
 
 
 def descriptors(fds: Fds) -> Value | None:
@@ -100,6 +109,7 @@ def layout(one: Layout) -> Value:
         "needs": [gate(each) for each in one.needs],
         "when": None if one.when is None else {"member": one.when[0], "values": list(one.when[1])},
         "postcopy": one.postcopy,
+        "little_endian": one.little_endian,
         "members": list(_members(one)),
         "source": one.source,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import keyword
 import re
 from collections import Counter
@@ -12,7 +13,18 @@ from typing import Any
 import pytest
 
 from vhostspy.capture.record import ROLES
-from vhostspy.dissectors import codec, lua, registry, vfio_user, vhost_user, vhost_user_gpu, virtio
+from vhostspy.dissectors import (
+    codec,
+    lua,
+    registry,
+    scapy_layers,
+    spelling,
+    vfio_user,
+    vhost_user,
+    vhost_user_gpu,
+    virtio,
+)
+from vhostspy.dissectors.explain import Book, every, render
 from vhostspy.dissectors.plan import plan
 from vhostspy.dissectors.rows import (
     ACK,
@@ -32,6 +44,7 @@ from vhostspy.dissectors.rows import (
     Protocol,
     Word,
 )
+from vhostspy.dissectors.scapy_layers.payloads import field_name
 
 WIDTHS = {"u8": 8, "u16": 16, "u32": 32, "u64": 64, "i32": 32, "i64": 64}
 
@@ -126,8 +139,43 @@ def in_lua(protocol: Protocol, channel: Channel, row: Message) -> None:
                     assert {f"{one.name}.{lua.bit_name(name)}" for name in names.names.values()} <= fields
 
 
+def in_explain(protocol: Protocol, channel: Channel, row: Message) -> None:
+    """Found by its names and its number, with each of its members in the text and in the table for programs."""
+    names = (row.name, *row.older, f"{protocol.name} {row.id}", spelling.full_name(protocol, channel, row))
+    for name in names:
+        values = [subject.value() for subject in book().find(name)]
+        assert any((one["kind"], one["name"], one.get("id")) == ("message", row.name, row.id) for one in values)
+    (subject,) = book().find(names[-1])
+    text = "\n".join(render(subject.article(), 100))
+    value = json.dumps(subject.value())
+    assert row.source in value
+    for layout in layouts(row):
+        for member in member_names(layout):
+            if member != "reserved":
+                assert f" {member}" in text or f"({member})" in text
+                assert f'"name": "{member}"' in value
+
+
+@lru_cache
+def book() -> Book:
+    return Book(every())
+
+
+def in_scapy(protocol: Protocol, channel: Channel, row: Message) -> None:
+    """A layer for each form of it, with a field for each member."""
+    header = scapy_layers.HEADERS[protocol.name, channel.name]
+    for reply, forms in ((False, row.request or (EMPTY,)), (True, row.reply or ())):
+        for layout in forms:
+            made = header.payload_classes[id(row), reply, id(layout)]
+            fields = {field.name for field in made.fields_desc}
+            assert {field_name(name) for name in member_names(layout)} - fields <= {"reserved"}
+            assert isinstance((header() / made()).payload, made)
+
+
 #: One function an output; a new output is a new line here.
-OUTPUTS: list[Callable[[Protocol, Channel, Message], None]] = [in_registry, in_decoder, in_info_line, in_lua]
+OUTPUTS: list[Callable[[Protocol, Channel, Message], None]] = [
+    in_registry, in_decoder, in_info_line, in_explain, in_scapy, in_lua,
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("output", OUTPUTS, ids=lambda output: output.__name__)

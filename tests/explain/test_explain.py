@@ -87,7 +87,9 @@ def said(name: str, width: int = 100) -> str:
         ("log_used", ["vhost-user structure vring address"]),
         # patterns
         ("SET_VRING_KI*", ["VHOST_USER_SET_VRING_KICK"]),
-        ("vhost_user_backend_shmem_*", ["VHOST_USER_BACKEND_SHMEM_MAP", "VHOST_USER_BACKEND_SHMEM_UNMAP"]),
+        ("vhost_user_backend_shmem_u*", [
+            "VHOST_USER_BACKEND_SHMEM_UNMAP", "VHOST_USER_BACKEND_SHMEM_UNMAP 1001"
+        ]),
         ("no such thing", []),
         ("…", []),
         ("", []),
@@ -270,7 +272,8 @@ def test_json_is_the_table(capsys: pytest.CaptureFixture[str]) -> None:
         row
         for protocol in registry.PROTOCOLS.values()
         for name, channel in protocol.channels.items()
-        for row in channel.messages.values()
+        for main in channel.messages.values()
+        for row in (main, *main.others)
         if not (name == "second" and row.sender == BACK_END)
     ]
     assert [(one["name"], one["id"]) for one in messages] == [(row.name, row.id) for row in rows]

@@ -1,0 +1,29 @@
+"""A capture of a whole session, and what has been agreed on put back after each test."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from scapy.config import conf
+
+import vhostspy.dissectors.scapy_layers  # noqa: F401  (makes the settings)
+
+
+@pytest.fixture(autouse=True)
+def no_agreement() -> Iterator[None]:
+    before = dict(conf.contribs["vhostspy"])
+    yield
+    conf.contribs["vhostspy"].update(before)
+
+
+@pytest.fixture(scope="session")
+def capture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A session of our own peers through our own relay, as its writer wrote it."""
+    path = tmp_path_factory.mktemp("capture") / "session.pcapng"
+    command = [sys.executable, "-m", "vhostspy", "demo", "--keep", str(path)]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    return path
