@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Container, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event
 from time import monotonic_ns
@@ -504,7 +504,8 @@ def test_wherever_a_policy_fails_only_its_session_ends(folder: Path, where: str)
 
     with Relayed(folder, new_policy=new_policy) as relayed:
         front, back = relayed.open()
-        send(front, sized(20, A), [1])
+        with suppress(BrokenPipeError):  # it may be over before
+            send(front, sized(20, A), [1])
         assert at_end(back)
         relayed.no_session()
         assert relayed.relay.failure is not None

@@ -20,10 +20,6 @@ SEND_BUFFER = 262_144
 NOT = -1
 
 
-def _nothing() -> None:
-    """Stands for reading while nothing may be read."""
-
-
 class Channel:
     """A pair of sockets that belong together. Owns both.
 
@@ -109,8 +105,7 @@ class Channel:
                 if wanted == NOT:
                     loop.unwatch(self.sockets[end])
                 else:
-                    # what was ready before it had to wait must not be read now, in the same round of the loop
-                    loop.watch(self.sockets[end], wanted, reading.pump if wanted & loop.IN else _nothing, self._event)
+                    loop.watch(self.sockets[end], wanted, reading.pump, self._event)
 
     def _event(self, fd: int, events: int) -> None:
         """Anything but plain readability."""

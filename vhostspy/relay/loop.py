@@ -42,6 +42,10 @@ class Loop:
         #: the buffer as ``recvmsg_into`` wants it
         self.views = [self.view]
         self.running = True
+        #: makes somebody call ``woken`` once, in IDLE_MS; None: the sleep is limited instead, which takes a timer of the
+        #: kernel, set and stopped, for every message (0.6 µs)
+        self.wake_later: Callable[[], None] | None = None
+        self._asked = False
         self._poll = select.poll()
         self._readers: dict[int, Callable[[], None]] = {}
         self._events: dict[int, Callable[[int, int], None]] = {}
@@ -67,6 +71,11 @@ class Loop:
         """Call once at that monotonic time, with the time."""
         heappush(self._timers, (due_ns, next(self._order), call))
 
+    def woken(self) -> None:
+        """The time is over that ``wake_later`` was asked for: write what waits."""
+        self._asked = False
+        self.writer.tick(monotonic_ns())
+
     def run(self) -> None:
         """Until ``running`` is false."""
         while self.running:
@@ -78,7 +87,13 @@ class Loop:
         only_in = select.POLLIN
         while self.running and writer is self.writer:
             # nothing here is worked out while there is nothing to wait for but bytes: it would be for every message
-            wait = IDLE_MS if writer.pos else None
+            wait = None
+            if writer.pos and not self._asked:
+                if self.wake_later is None:
+                    wait = IDLE_MS
+                else:
+                    self._asked = True
+                    self.wake_later()
             if timers:
                 wait = self._until_timer(wait)
             if writer.unsettled:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 PORTION = 36_544
 #: pause before sending is tried again when too many descriptors are on their way
 RETRY_NS = 5_000_000
-#: portions that may wait meanwhile
-MOST_STALLED = 64
+#: portions that may wait meanwhile, and descriptors: a sender exceeds the kernel's limit by one message's at most
+MOST_STALLED, MOST_STALLED_FDS = 64, 253
 
 _GONE = (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN, errno.ESHUTDOWN)
 
@@ -74,8 +74,10 @@ class Outlet:
                 self.fault("the process has no room for the descriptors of a message that has to wait")
                 return False
         self.backlog.append((bytes(data[sent:]), waiting))
+        if self.stalled:
+            self.drain()  # those that were just taken out may have been too many
         self.changed()
-        return True
+        return not self.gone
 
     def drain(self) -> None:
         """There may be room again."""
@@ -126,7 +128,9 @@ class Outlet:
         While too many descriptors are on their way some more is taken: those that lie unread in the source count as
         well, and if nobody took them out, none could ever be sent.
         """
-        return len(self.backlog) > (MOST_STALLED if self.stalled else 0)
+        if not self.stalled:
+            return bool(self.backlog)
+        return len(self.backlog) > MOST_STALLED or sum(len(fds) for _, fds in self.backlog) > MOST_STALLED_FDS
 
     def lose_target(self) -> None:
         """Nobody reads there any more."""
