@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any, NoReturn
 
 from vhostspy.dissectors.rows import BACK_END, FRONT_END
-from vhostspy.errors import nearest
+from vhostspy.errors import WrongUse, nearest
 
 #: what the ends are called: vhost-user's names, and vfio-user's
 ENDS = {"front-end": FRONT_END, "back-end": BACK_END, "client": FRONT_END, "server": BACK_END}
@@ -56,6 +56,88 @@ def add_output_arguments(parser: argparse._ActionsContainer) -> None:
         "--device", metavar="TYPE", type=device, help="what the back-end is, where it cannot be told from the session"
     )
     parser.add_argument("--no-summary", action="store_true", help="end with the last message, without a summary")
+
+
+def add_dissector_argument(parser: argparse.ArgumentParser) -> None:
+    """Rows of the user's own; of every command."""
+    parser.add_argument(
+        "--dissector", metavar="FILE", action="append", default=[],
+        help="also know the messages that this file of Python adds (docs/dissectors.md)",
+    )  # fmt: skip
+
+
+def load_dissectors(paths: Sequence[str]) -> None:
+    """Have the rows of these files known from now on. Raises WrongUse for what cannot be used, OSError for no file."""
+    from os.path import abspath
+    from traceback import extract_tb
+
+    from vhostspy.dissectors.additions import load
+
+    for path in paths:
+        try:
+            load(path)
+        except SyntaxError as wrong:
+            raise WrongUse(f"{wrong.filename or path}, line {wrong.lineno}: {wrong.msg}") from None
+        except Exception as wrong:
+            if isinstance(wrong, OSError) and wrong.filename == abspath(path):
+                raise WrongUse(f"{path}: {wrong.strerror}") from None
+            lines = [frame.lineno for frame in extract_tb(wrong.__traceback__) if frame.filename == path]
+            where = f", line {lines[-1]}" if lines else ""
+            what = "" if isinstance(wrong, ValueError) else f"{type(wrong).__name__}: "
+            raise WrongUse(f"{path}{where}: {what}{wrong}") from None
+
+
+def add_rule_arguments(parser: argparse._ActionsContainer) -> None:
+    """What the rules are asked, and what becomes of their findings; the same words wherever there are findings."""
+    parser.add_argument(
+        "--disable", metavar="RULE", action="append", type=rules, default=[],
+        help="leave these rules out, by id, with commas or * (vhostspy explain RULE)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--peer-profile", metavar="END=NAME", action="append", type=peer, default=[],
+        help="who an end is, such as front-end=qemu, where it is not to be told from what it sends; unknown: nobody "
+        "whose habits are excused",
+    )  # fmt: skip
+    parser.add_argument("--baseline", metavar="FILE", help="say nothing of the findings that this file accepts")
+    parser.add_argument("--junit", metavar="FILE", help="also write the findings as JUnit XML")
+
+
+def rules(text: str) -> frozenset[str]:
+    """An argument's type: ids of rules, with commas; ``VU-NEG-*`` is all that begin so."""
+    from fnmatch import fnmatchcase
+
+    from vhostspy.rules.catalogue import BY_ID
+
+    chosen: set[str] = set()
+    for word in filter(None, (word.strip().upper() for word in text.split(","))):
+        found = [id for id in BY_ID if fnmatchcase(id, word)]
+        if not found:
+            raise argparse.ArgumentTypeError(f"there is no rule {word!r}{nearest(word, BY_ID)}")
+        chosen.update(found)
+    return frozenset(chosen)
+
+
+def peer(text: str) -> tuple[int, str]:
+    """An argument's type: an end and a dialect, ``back-end=dpdk``."""
+    from vhostspy.rules.peers import DIALECTS
+
+    side, equals, name = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected an end and a name, such as front-end=qemu")
+    if name not in DIALECTS:
+        raise argparse.ArgumentTypeError(_not_one_of(name, DIALECTS))
+    return end(side), name
+
+
+def disabled(options: argparse.Namespace) -> frozenset[str]:
+    """The rules that the options leave out."""
+    return frozenset[str]().union(*options.disable)
+
+
+def profile(options: argparse.Namespace) -> tuple[str | None, str | None]:
+    """Who the ends are, as far as the options say."""
+    given = dict(options.peer_profile)
+    return given.get(FRONT_END), given.get(BACK_END)
 
 
 def _not_one_of(text: str, values: Sequence[str]) -> str:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "relay": "stand between two peers, show and keep what passes (what options alone mean)",
     "show": "the same lines from a capture",
+    "check": "the rules over captures: which end broke what, when, and where it is written",
     "explain": "a message, feature bit, structure or device, with its source",
     "wireshark": "print or install the Wireshark dissector",
     "demo": "an embedded front-end and back-end, through the proxy",
@@ -114,14 +115,18 @@ def dispatch(arguments: list[str]) -> int:
 
     from importlib import import_module
 
+    from vhostspy.arguments import add_dissector_argument, load_dissectors
     from vhostspy.errors import Failure, WrongUse
 
     make_output_total()
     command = import_module(f"vhostspy.commands.{name.lstrip('_')}")
     parser = new_parser(name)
     command.add_arguments(parser)
+    add_dissector_argument(parser)
     options = parser.parse_args(arguments)
     try:
+        if options.dissector:
+            load_dissectors(options.dissector)
         return int(command.run(options))
     except WrongUse as wrong:
         return complain(f"{parser.prog}: {wrong}")

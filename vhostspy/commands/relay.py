@@ -17,6 +17,7 @@ from vhostspy.capture.writer import Writer
 from vhostspy.errors import WrongUse
 from vhostspy.relay.control import Control
 from vhostspy.relay.endpoint import Connector, Listener
+from vhostspy.relay.loop import IDLE_MS
 from vhostspy.relay.nowhere import Nowhere
 from vhostspy.relay.pairing import Relay, Settings
 
@@ -258,12 +259,19 @@ def more_descriptors() -> None:
 
 
 def stop_on_signals(relay: Relay) -> None:
-    """^C and SIGTERM end the relay cleanly; a second one ends it at once."""
+    """^C and SIGTERM end the relay cleanly; a second one ends it at once. SIGALRM is the loop's way to wake itself."""
     reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    alarm = bytes([signal.SIGALRM])
 
-    def stop() -> None:
-        os.read(reader, 64)
-        relay.stop()
+    def come() -> None:
+        numbers = os.read(reader, 64)
+        if alarm in numbers:
+            relay.loop.woken()
+        if numbers.strip(alarm):
+            relay.stop()
+
+    def wake_later() -> None:
+        signal.setitimer(signal.ITIMER_REAL, IDLE_MS / 1000)
 
     def on_signal(number: int, frame: Any) -> None:
         for each in (signal.SIGINT, signal.SIGTERM):
@@ -272,7 +280,9 @@ def stop_on_signals(relay: Relay) -> None:
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     signal.signal(signal.SIGINT, on_signal)
     signal.signal(signal.SIGTERM, on_signal)
-    relay.loop.watch(reader, relay.loop.IN, stop, lambda fd, events: stop())
+    signal.signal(signal.SIGALRM, lambda number, frame: None)
+    relay.loop.wake_later = wake_later
+    relay.loop.watch(reader, relay.loop.IN, come, lambda fd, events: come())
 
 
 class Target:
@@ -439,9 +449,9 @@ def view_words(options: Namespace) -> list[str]:
     """The output options, for the view's own command line."""
     flags = {"--json": options.json, "-v": options.verbose, "-x": options.hex, "--no-summary": options.no_summary}
     values = {"-Y": options.filter, "--device": options.device}
-    return [word for word, given in flags.items() if given] + [
-        word for name, value in values.items() if value for word in (name, value)
-    ]
+    given = [(name, value) for name, value in values.items() if value]
+    given += [("--dissector", path) for path in options.dissector]
+    return [word for word, on in flags.items() if on] + [word for pair in given for word in pair]
 
 
 def fill_standard_descriptors() -> bool:
