@@ -42,8 +42,8 @@ class Loop:
         #: the buffer as ``recvmsg_into`` wants it
         self.views = [self.view]
         self.running = True
-        #: makes somebody call ``woken`` once, in IDLE_MS; None: the sleep is limited instead, which takes a timer of the
-        #: kernel, set and stopped, for every message (0.6 µs)
+        #: makes somebody call ``woken`` once, in IDLE_MS; None: the sleep is limited instead, which takes a timer of
+        #: the kernel, set and stopped, for every message (0.6 µs)
         self.wake_later: Callable[[], None] | None = None
         self._asked = False
         self._poll = select.poll()
