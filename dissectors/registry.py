@@ -1,4 +1,4 @@
-"""Which protocols there are, and the row of a message."""
+"""Which protocols there are, and the row of a message. Users add rows of their own by ``additions``."""
 
 from __future__ import annotations
 
