@@ -198,6 +198,7 @@ def _meaning(text: str, names: Names | None = None, show: str = "") -> str:
     if len(names.names) > _MOST_NAMES:
         listed = f"{len(names.names)} bits have names"
     else:
-        word = "bit " if names.kind == "bits" else ""
-        listed = ", ".join(f"{word}{number} {name}" for number, name in names.names.items())
+        # a number and its name stay on one line
+        word = "bit\xa0" if names.kind == "bits" else ""
+        listed = ", ".join(f"{word}{number}\xa0{name}" for number, name in names.names.items())
     return f"{text}: {listed}" if text else listed

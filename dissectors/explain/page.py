@@ -83,4 +83,5 @@ def columns(cells: Sequence[str], width: int) -> Iterator[str]:
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    return wrap(text, max(width, 16), break_long_words=False, break_on_hyphens=False) or [""]
+    lines = wrap(text, max(width, 16), break_long_words=False, break_on_hyphens=False)
+    return [line.replace("\xa0", " ") for line in lines] or [""]

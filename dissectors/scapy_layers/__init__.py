@@ -33,11 +33,14 @@ HEADERS: dict[tuple[str, str], type[Header]] = {}
 
 
 def refresh() -> None:
-    """Make the layers of all rows that have none yet. To be called when rows have been added after the import."""
+    """Make the layers of all rows that have none yet. To be called when rows were added after this was imported."""
     for protocol in registry.PROTOCOLS.values():
         for channel in protocol.channels.values():
-            if (protocol.name, channel.name) not in HEADERS:
-                HEADERS[protocol.name, channel.name] = _same(protocol, channel) or _header(protocol, channel)
+            header = HEADERS.get((protocol.name, channel.name)) or _same(protocol, channel)
+            if header is None:
+                header = _header(protocol, channel)
+            HEADERS[protocol.name, channel.name] = header
+            _fill(header, protocol, channel)
     bind({**HEADERS})
     globals().update(CLASSES)
     list.extend(__all__, (name for name in CLASSES if name not in __all__))
@@ -54,42 +57,40 @@ def _same(protocol: Protocol, channel: Channel) -> type[Header] | None:
 
 
 def _header(protocol: Protocol, channel: Channel) -> type[Header]:
-    start = prefix(protocol, channel)
-    name = camel(start.rstrip("_").replace("_", " ").lower())
-    rows = {row.id: row for row in channel.messages.values()}
-    found: dict[tuple[int, bool, int], type[Packet]] = {}
+    """The layer of a channel, without payloads so far."""
+    name = camel(prefix(protocol, channel).rstrip("_").replace("_", " ").lower())
+    names: dict[int, str] = {}
+    attributes = {"protocol": protocol.name, "channel": channel, "names": names, "rows": {}, "payload_classes": {}}
     title = f"{protocol.name}, {channel.name} channel"
-    desc = [*header_fields(channel, rows)]
-    header = new_class(
-        name, Header, title, desc, protocol=protocol.name, channel=channel, rows=rows, payload_classes=found
-    )
+    header = new_class(name, Header, title, [*header_fields(channel, names)], **attributes)
     if not issubclass(header, Header):
         raise TypeError(name)
     CLASSES[name] = header
-    for row in rows.values():
-        found |= _payloads(header, protocol, channel, row)
-        for other in row.others:
-            found |= _payloads(header, protocol, channel, other, f"_{other.id}")
     return header
 
 
-def _payloads(
-    header: type[Header], protocol: Protocol, channel: Channel, row: Message, number: str = ""
-) -> dict[tuple[int, bool, int], type[Packet]]:
-    found: dict[tuple[int, bool, int], type[Packet]] = {}
-    start = prefix(protocol, channel)
-    for reply in (False, True):
-        if reply and row.reply is None and row.answer == "never":
-            continue
-        for tail, layout in forms(row, reply):
-            name = start + row.name + number + tail
-            more = {"row": row, "layout": layout, "is_reply": reply}
-            desc = [*fields(layout, camel(protocol.name), CLASSES)]
-            made = new_class(name, Payload, f"{row.name}{tail.replace('_', ' ').lower()}", desc, **more)
+def _fill(header: type[Header], protocol: Protocol, channel: Channel) -> None:
+    """Add what the header does not have yet; also a row that has come in place of another."""
+    for main in channel.messages.values():
+        header.names[main.id] = main.name
+        header.rows[main.id] = main
+        for row in (main, *main.others):
+            for reply in (False, True):
+                if not reply or row.reply is not None or row.answer != "never":
+                    start = f"{prefix(protocol, channel)}{row.name}{'' if row is main else f'_{row.id}'}"
+                    _payloads(header, channel, row, reply, start)
+
+
+def _payloads(header: type[Header], channel: Channel, row: Message, reply: bool, start: str) -> None:
+    for tail, layout in forms(row, reply):
+        key = (id(row), reply, id(layout))
+        if key not in header.payload_classes:
+            attributes = {"row": row, "layout": layout, "is_reply": reply}
+            desc = [*fields(layout, camel(header.protocol), CLASSES)]
+            title = f"{row.name}{tail.replace('_', ' ').lower()}"
+            made = new_class(start + tail, Payload, title, desc, **attributes)
             bind_top_down(header, made, request=row.id, flags=request_flags(channel, reply))
-            CLASSES[name] = made
-            found[id(row), reply, id(layout)] = made
-    return found
+            header.payload_classes[key] = CLASSES[start + tail] = made
 
 
 def _list_in_scapy() -> None:

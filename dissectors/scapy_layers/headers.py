@@ -38,9 +38,11 @@ class Header(Packet):
 
     protocol: ClassVar[str]
     channel: ClassVar[Channel]
-    rows: ClassVar[Mapping[int, Message]]
-    #: (the row's identity, reply, the layout's identity) -> payload class
-    payload_classes: ClassVar[Mapping[tuple[int, bool, int], type[Packet]]]
+    #: number -> name; and row. Rows are kept here: their identities stay their own
+    names: ClassVar[dict[int, str]]
+    rows: ClassVar[dict[int, Message]]
+    #: (the row's identity, reply, the layout's identity) -> payload class, which holds both
+    payload_classes: ClassVar[dict[tuple[int, bool, int], type[Packet]]]
 
     def is_reply(self) -> bool:
         """Whether the flags make it one."""
@@ -117,15 +119,14 @@ class Header(Packet):
         return cls(data) if len(data) >= header.length + cls._payload_size(int(str(size))) else None
 
 
-def header_fields(channel: Channel, rows: Mapping[int, Message]) -> Iterator[ScapyField[Any, Any]]:
-    """The header's members; the request's number has names, the size is computed unless it is given."""
+def header_fields(channel: Channel, names: Mapping[int, str]) -> Iterator[ScapyField[Any, Any]]:
+    """The header's members; the request's number has ``names``, the size is computed unless it is given."""
     layout: Layout = channel.header.layout
     for member in layout.members:
         if not isinstance(member, Field):
             raise TypeError(f"{channel.name}: a header's members are integers, not {member!r}")
         if member.name == "request":
-            names = Names("values", {number: row.name for number, row in rows.items()})
-            yield Integer(member.name, member.type, 0, names)
+            yield Integer(member.name, member.type, 0, Names("values", names))
         elif member.name == "size":
             yield Integer(member.name, member.type, None)
         elif member.names is not None and member.names.kind == "bits":

@@ -13,11 +13,13 @@ from typing import Any
 import pytest
 
 from vhostspy.cli import main
+from vhostspy.commands.explain import everything
 from vhostspy.dissectors import explain, registry, virtio
 from vhostspy.dissectors.explain import Book, columns, render
 from vhostspy.dissectors.rows import BACK_END
+from vhostspy.rules.catalogue import RULES
 
-BOOK = Book(explain.every())
+BOOK = everything()
 ROOT = Path(__file__).parent.parent.parent
 
 
@@ -25,8 +27,8 @@ def titles(text: str) -> list[str]:
     return [subject.title for subject in BOOK.find(text)]
 
 
-def said(name: str, width: int = 100) -> str:
-    (subject,) = BOOK.find(name)
+def said(name: str, width: int = 100, book: Book = BOOK) -> str:
+    (subject,) = book.find(name)
     return "\n".join(render(subject.article(), width))
 
 
@@ -123,7 +125,7 @@ def test_nothing_is_near_to_nothing() -> None:
 
 
 def test_an_article_tells_what_the_row_knows() -> None:
-    assert said("SET_BACKEND_REQ_FD") == (
+    assert said("SET_BACKEND_REQ_FD", book=Book(explain.every())) == (
         "SET_BACKEND_REQ_FD  message 21 of vhost-user, main channel\n"
         "Hands over the socket of the back-end channel, in place of an earlier one.\n"
         "\n"
@@ -199,6 +201,17 @@ def test_everything_with_a_number_is_there() -> None:
             assert (f"{protocol.name}, protocol features", bit) in names
 
 
+def test_a_rule_and_the_messages_that_it_is_about() -> None:
+    lines = said("vu-neg-17").splitlines()
+    assert re.fullmatch(r"VU-NEG-17  rule, (error|warning|note)", lines[0])
+    assert lines[1:4] == ["SET_FEATURES before the first SET_VRING_KICK.", "", "  looks at  SET_VRING_KICK (request)"]
+    assert "\nrules about it\n" in said("SET_VRING_KICK")
+    assert re.search(r"\n  VU-NEG-17  \w+ +SET_FEATURES before the first SET_VRING_KICK\n", said("SET_VRING_KICK"))
+    # what is true of every message is not said with each
+    assert "VU-HDR-01" not in said("SET_VRING_KICK")
+    assert {rule.id for rule in RULES} == {subject.name for subject in BOOK.subjects if subject.group == "rules"}
+
+
 def test_columns_are_filled_downwards() -> None:
     assert list(columns(["a", "b", "c"], 10**6)) == ["  a  b  c"]
     assert list(columns(["aaaaaaaaaaaaaaaaaa", "b", "c"], 44)) == ["  aaaaaaaaaaaaaaaaaa  c", "  b"]
@@ -245,7 +258,8 @@ def test_many_are_listed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest
     monkeypatch.setenv("COLUMNS", "100")
     _, out, _ = explained(capsys, "SET_VRING_*")
     lines = out.splitlines()
-    assert [line.split()[0] for line in lines][:2] == ["VHOST_USER_SET_VRING_NUM", "VHOST_USER_SET_VRING_ADDR"]
+    assert lines[0] == "vhost-user, main channel"
+    assert [line.split()[0] for line in lines][1:3] == ["VHOST_USER_SET_VRING_NUM", "VHOST_USER_SET_VRING_ADDR"]
     assert all(len(line) <= 100 for line in lines)
 
 

@@ -30,12 +30,17 @@ from vhostspy.dissectors.scapy_layers import (
 )
 from vhostspy.dissectors.scapy_layers import capture as layers
 
+RECORDED = sorted((Path(__file__).parent.parent.parent / "captures").glob("*.pcapng"))
 
-def test_every_message_of_a_capture_is_read_and_written_the_same(capture: Path) -> None:
-    packets = rdpcap(str(capture))
-    with RawPcapNgReader(str(capture)) as reader:
+
+@pytest.mark.parametrize("name", ["", *RECORDED], ids=lambda path: getattr(path, "stem", "demo"))
+def test_every_message_of_a_capture_is_read_and_written_the_same(capture: Path, name: Path | str) -> None:
+    """Of our own peers, and of all the real programs that were recorded."""
+    path = str(name or capture)
+    packets = rdpcap(path)
+    with RawPcapNgReader(path) as reader:
         raw = [octets for octets, _ in reader]
-    assert len(packets) == len(raw) > 40
+    assert len(packets) == len(raw) > 20
     for packet, octets in zip(packets, raw, strict=True):
         assert isinstance(packet, ExportedPdu) and isinstance(packet.payload, VhostspyRecord)
         packet.clear_cache()

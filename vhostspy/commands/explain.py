@@ -55,8 +55,10 @@ def run(options: Namespace) -> int:
 
 
 def everything() -> Book:
-    """All subjects there are. Rules are to join here: a Subject each, made where the rules are."""
-    return Book(explain.every())
+    """All subjects there are: what the rows give, then the rules."""
+    from vhostspy.rules.subjects import with_rules
+
+    return Book(with_rules(explain.every()))
 
 
 def _write(lines: Iterator[str]) -> None:
@@ -84,15 +86,16 @@ def _articles(found: list[Subject], width: int, paint: Paint) -> Iterator[str]:
 
 
 def _list(found: list[Subject], width: int, paint: Paint) -> Iterator[str]:
-    """A line each, by spellings that lead to that one alone."""
+    """A line each below the headings, by spellings that lead to that one alone."""
     column = max(len(subject.title) for subject in found)
-    for subject in found:
-        number = f" {subject.number}" if subject.number else ""
-        about = f"{subject.group}{number}. {subject.text}"
-        room = max(width - column - 2, 20)
-        if len(about) > room:
-            about = about[: room - 1].rstrip() + "…"
-        yield f"{paint(subject.title.ljust(column), 'label')}  {about}".rstrip()
+    room = max(width - column - 4, 20)
+    for place, (group, subjects) in enumerate(Book(found).groups()):
+        if place:
+            yield ""
+        yield paint(group, "title")
+        for subject in subjects:
+            about = subject.text if len(subject.text) <= room else subject.text[: room - 1].rstrip() + "…"
+            yield f"  {paint(subject.title.ljust(column), 'label')}  {about}".rstrip()
 
 
 def _contents(book: Book, width: int, paint: Paint) -> Iterator[str]:
