@@ -17,7 +17,7 @@ from vhostspy.capture.writer import Writer
 from vhostspy.errors import WrongUse
 from vhostspy.relay.control import Control
 from vhostspy.relay.endpoint import Connector, Listener
-from vhostspy.relay.loop import IDLE_MS
+from vhostspy.relay.loop import IDLE_S
 from vhostspy.relay.nowhere import Nowhere
 from vhostspy.relay.pairing import Relay, Settings
 
@@ -26,12 +26,14 @@ if TYPE_CHECKING:
 
 #: of the unlinked queue file that views read when no capture is kept
 QUEUE_BYTES = 1 << 30
+#: the exit status of a view that found an error under --strict (commands/view.py)
+BROKEN = 10
 #: how long viewers may take to print what is left
 VIEWERS_S = 30.0
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    from vhostspy.arguments import add_output_arguments, one_of
+    from vhostspy.arguments import add_output_arguments, add_rule_arguments, one_of
 
     sockets = parser.add_argument_group(
         "sockets (a path, @NAME for an abstract socket, fd:N for an inherited descriptor)"
@@ -68,6 +70,13 @@ def add_arguments(parser: ArgumentParser) -> None:
                 f"--{name}-{kind}", metavar="NAMES", action="append", default=[],
                 help=f"{what} these bits in what the back-end offers (names or numbers, with commas)",
             )  # fmt: skip
+    rules = parser.add_argument_group("rules")
+    rules.add_argument("--validate", action="store_true", help="findings as they happen; with -q nothing else")
+    rules.add_argument("--strict", action="store_true", help="exit status 1 if a finding was an error")
+    rules.add_argument(
+        "--enforce", action="store_true", help="end a session at its first error, before the message goes on"
+    )
+    add_rule_arguments(rules)
 
 
 def _protocols() -> list[str]:
@@ -106,6 +115,8 @@ def say(text: str) -> None:
 
 def run(options: Namespace) -> int:
     _check(options)
+    if options.strict or options.enforce or options.baseline or options.junit:
+        options.validate = True
     if fill_standard_descriptors():
         options.quiet = True
         options.no_capture = options.write is None  # nobody would ever read it
@@ -153,7 +164,18 @@ def _run(options: Namespace, target: Target, sides: Any, new_policy: Any) -> int
         relay.event("end", text="the capture is complete")
         relay.writer.close()
         viewers.wait()
-    return _status(relay)
+    status = _status(relay)
+    return _judged(viewers) if options.strict and not status else status
+
+
+def _judged(viewers: Viewers) -> int:
+    """What ``--strict`` makes of the rules' outcome, which a view has found out."""
+    if viewers.broken:
+        return 1
+    if viewers.failed:
+        say("whether the rules were kept is not known: what checks them has failed")
+        return 3
+    return 0
 
 
 def _status(relay: Relay) -> int:
@@ -194,10 +216,19 @@ def _check(options: Namespace) -> None:
         raise WrongUse(f"{both[0]} is both sides: two different sockets are needed")
     if options.write == "-" and options.json:
         raise WrongUse("-w - puts the capture on standard output, where --json would go as well; give -w a file")
-    if options.quiet and not options.write and not options.no_capture:
+    checks = options.validate or options.strict or options.junit
+    if options.no_capture and checks:
+        raise WrongUse("--no-capture leaves nothing that could be checked: it cannot go with --validate and --strict")
+    if options.baseline:
+        from vhostspy.baseline import read_baseline
+
+        read_baseline(options.baseline)  # a mistake in it is told before anybody connects
+    if options.quiet and not options.write and not options.no_capture and not checks and not options.enforce:
         raise WrongUse("--quiet prints nothing, and without -w FILE nothing is kept: nothing would be left to do")
     if options.no_capture and (options.write or options.json):
         raise WrongUse("--no-capture keeps and shows nothing, so -w and --json cannot go with it")
+    if options.exact_reads and options.enforce:
+        raise WrongUse("--exact-reads passes on pieces, and --enforce judges whole messages only: use one of them")
     if options.exact_reads and any((options.mask_features, options.mask_protocol_features,
                                     options.offer_features, options.offer_protocol_features)):  # fmt: skip
         raise WrongUse(
@@ -206,6 +237,15 @@ def _check(options: Namespace) -> None:
 
 
 def _policy(options: Namespace) -> Any:
+    if not options.enforce:
+        return _features(options)
+    from vhostspy.arguments import disabled, profile
+    from vhostspy.enforcer import policy_maker
+
+    return policy_maker(disabled(options), profile(options), options.device, _features(options))
+
+
+def _features(options: Namespace) -> Any:
     if not (
         options.mask_features
         or options.offer_features
@@ -271,7 +311,7 @@ def stop_on_signals(relay: Relay) -> None:
             relay.stop()
 
     def wake_later() -> None:
-        signal.setitimer(signal.ITIMER_REAL, IDLE_MS / 1000)
+        signal.setitimer(signal.ITIMER_REAL, IDLE_S)
 
     def on_signal(number: int, frame: Any) -> None:
         for each in (signal.SIGINT, signal.SIGTERM):
@@ -355,14 +395,18 @@ class Viewers:
         self._relay = relay
         self._alive = -1
         self._read: dict[int, int] = {}
-        if options.no_capture or (options.quiet and target.copy_to < 0):
+        #: one has found an error in what the peers did; one has not done what it was there for
+        self.broken = self.failed = False
+        prints = not (options.quiet or target.copy_to == 1)
+        if options.no_capture or not (prints or options.validate or target.copy_to >= 0):
             return
         self._alive_end, self._alive = os.pipe2(os.O_CLOEXEC)
         self._bounded = target.bounded
         if target.copy_to >= 0:
             self._start(target, ["--copy"], stdout=target.copy_to)
-        if not (options.quiet or target.copy_to == 1):
-            self._start(target, view_words(options), stdout=1)
+        if prints or options.validate:
+            # where standard output is the capture, findings go where people's lines go
+            self._start(target, view_words(options), stdout=2 if target.copy_to == 1 else 1)
         os.close(self._alive_end)
         if target.copy_to > 2:
             os.close(target.copy_to)
@@ -431,7 +475,10 @@ class Viewers:
                 status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
             finally:
                 os.close(handle)
-            if status:
+            if status == BROKEN:
+                self.broken = True
+            elif status:
+                self.failed = True
                 say(f"the view ended with status {status}; the traffic and the capture are as they should be")
 
 
@@ -451,7 +498,21 @@ def view_words(options: Namespace) -> list[str]:
     values = {"-Y": options.filter, "--device": options.device}
     given = [(name, value) for name, value in values.items() if value]
     given += [("--dissector", path) for path in options.dissector]
+    if options.validate:
+        flags |= {"--validate": True, "--strict": options.strict}
+        # findings alone, also where standard output has no room for lines
+        flags["-q"] = options.quiet or options.write == "-"
+        flags["--no-summary"] = options.no_summary or flags["-q"]
+        given += _rule_words(options)
     return [word for word, on in flags.items() if on] + [word for pair in given for word in pair]
+
+
+def _rule_words(options: Namespace) -> list[tuple[str, str]]:
+    ends = ("front-end", "back-end")
+    words = [("--disable", ",".join(sorted(rules))) for rules in options.disable if rules]
+    words += [("--peer-profile", f"{ends[end]}={name}") for end, name in options.peer_profile]
+    values = {"--baseline": options.baseline, "--junit": options.junit, "--name": options.write}
+    return words + [(name, value) for name, value in values.items() if value]
 
 
 def fill_standard_descriptors() -> bool:

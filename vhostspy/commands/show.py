@@ -17,15 +17,20 @@ from vhostspy.pipeline import Pipeline
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
+    from vhostspy.baseline import Known
+    from vhostspy.rules.engine import Rules
+
 #: characters that are written at once
 _BLOCK = 1 << 16
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    from vhostspy.arguments import add_output_arguments
+    from vhostspy.arguments import add_output_arguments, add_rule_arguments
 
     parser.add_argument("file", metavar="FILE", help="a capture; - is standard input")
     add_output_arguments(parser)
+    parser.add_argument("--validate", action="store_true", help="say below each message what is wrong with it")
+    add_rule_arguments(parser)
 
 
 def run(options: Namespace) -> int:
@@ -53,6 +58,7 @@ def run(options: Namespace) -> int:
             status = complain(f"{name}: {error}; what comes behind it is not shown")
     printer.end()
     output.flush()
+    write_junit(options, printer, options.file)
     if reader.note:
         complain(f"{name}: {reader.note}")
     return status
@@ -74,7 +80,7 @@ def complain(sentence: str) -> int:
     return 2
 
 
-def new_printer(options: Namespace, output: Output) -> Printer:
+def new_printer(options: Namespace, output: Output, findings_only: bool = False) -> Printer:
     """What the options ask for. Raises WrongUse for a filter that cannot be read."""
     filter_ = None
     if options.filter is not None:
@@ -82,7 +88,36 @@ def new_printer(options: Namespace, output: Output) -> Printer:
 
         filter_ = asked_for(options.filter)
     look = Look(options.verbose, options.hex, colour=output.colour)
-    return Printer(Show(options.json, look, filter_, not options.no_summary), Pipeline(options.device), output.write)
+    baseline: Known = frozenset()
+    if options.baseline:
+        from vhostspy.baseline import read_baseline
+
+        baseline = read_baseline(options.baseline)
+    show = Show(options.json, look, filter_, not options.no_summary, findings_only, baseline)
+    return Printer(show, Pipeline(options.device, asked_rules(options)), output.write)
+
+
+def asked_rules(options: Namespace) -> Rules | None:
+    """The rules, where the options want any findings; a filter that asks for them does, too."""
+    if not (options.validate or options.junit or "finding" in (options.filter or "")):
+        return None
+    from vhostspy.arguments import disabled, profile
+    from vhostspy.rules.engine import Rules
+
+    return Rules(disabled(options), profile(options))
+
+
+def write_junit(options: Namespace, printer: Printer, file: str) -> None:
+    """The findings as JUnit XML, if asked for. Raises WrongUse where nothing can be written."""
+    if options.junit:
+        from vhostspy.output.findings import junit
+
+        printer.report.file = file
+        try:
+            with open(options.junit, "w", encoding="utf-8") as target:
+                target.write("\n".join([*junit([printer.report]), ""]))
+        except OSError as error:
+            raise WrongUse(f"--junit {options.junit}: {error.strerror}") from None
 
 
 class Output:
@@ -93,6 +128,8 @@ class Output:
 
     def __init__(self, stream: TextIO | None, live: bool = False) -> None:
         self.live = live
+        #: without a reader there is nothing left to do
+        self.needed = True
         self._stream = stream
         self._parts: list[str] = []
         self._size = 0
@@ -108,14 +145,33 @@ class Output:
         if self._parts:
             self._empty()
             if self._stream is not None:
-                self._stream.flush()
+                try:
+                    self._stream.flush()
+                except BrokenPipeError:
+                    if self.needed:
+                        raise
+                    self._lost()
+
+    def _lost(self) -> None:
+        """Nobody reads any more, and the work is to be done all the same."""
+        if self._stream is not None:
+            # the interpreter's last flush must not fail aloud
+            nothing = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nothing, self._stream.fileno())
+            os.close(nothing)
+        self._stream = None
 
     def _empty(self) -> None:
         text = "".join(self._parts)
         self._parts.clear()
         self._size = 0
         if self._stream is not None:
-            self._stream.write(text)
+            try:
+                self._stream.write(text)
+            except BrokenPipeError:
+                if self.needed:
+                    raise
+                self._lost()
 
 
 def wants_colour(stream: TextIO) -> bool:

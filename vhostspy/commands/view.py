@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from vhostspy.capture.reader import CaptureError, Reader
 from vhostspy.capture.record import EVENT
-from vhostspy.commands.show import Output, new_printer
+from vhostspy.commands.show import Output, new_printer, write_junit
 from vhostspy.message import Event
 
 if TYPE_CHECKING:
@@ -34,16 +34,23 @@ LAG_NS = 250_000_000
 #: records between two words to the relay about how far we are
 _STRIDE = 512
 _COPY_BLOCK = 1 << 20
+#: how a view ends that found an error where there may be none; no interpreter ends so by itself
+BROKEN = 10
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    from vhostspy.arguments import add_output_arguments
+    from vhostspy.arguments import add_output_arguments, add_rule_arguments
 
     parser.add_argument("--fd", type=int, required=True, help="the capture")
     parser.add_argument("--alive", type=int, required=True, help="a pipe that ends when the relay does")
     parser.add_argument("--consumed", type=int, default=-1, help="a pipe for offsets up to which all was read")
     parser.add_argument("--copy", action="store_true", help="the capture's octets, not lines")
     add_output_arguments(parser)
+    parser.add_argument("--validate", action="store_true", help="findings as they happen")
+    parser.add_argument("--strict", action="store_true", help=f"end with {BROKEN} if one was an error")
+    parser.add_argument("-q", "--quiet", action="store_true", help="findings alone")
+    parser.add_argument("--name", default="", help="of the capture, for people")
+    add_rule_arguments(parser)
 
 
 def run(options: Namespace) -> int:
@@ -94,7 +101,8 @@ class Relay:
 
 def view(options: Namespace, relay: Relay) -> int:
     output = Output(sys.stdout, live=True)
-    printer = new_printer(options, output)
+    output.needed = not options.strict  # then it reads on to the end, whether somebody looks or not
+    printer = new_printer(options, output, findings_only=options.quiet)
     reader = Reader(options.fd, follow=True)
     reader.offset = 0  # the descriptor's own position is the relay's
     ended = False
@@ -123,7 +131,8 @@ def view(options: Namespace, relay: Relay) -> int:
         status = 2
     printer.end()
     output.flush()
-    return status
+    write_junit(options, printer, options.name)
+    return BROKEN if options.strict and not status and printer.report.count("error") else status
 
 
 def copy(fd: int, relay: Relay) -> None:

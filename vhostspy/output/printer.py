@@ -11,9 +11,11 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
+from vhostspy.baseline import Known
 from vhostspy.message import Event, Message
 from vhostspy.pipeline import Item, Pipeline
 
+from .findings import Report, without_accepted
 from .json import Json
 from .summary import Summary
 from .text import Look, Text
@@ -32,6 +34,10 @@ class Show(NamedTuple):
     look: Look = Look()
     filter: Filter | None = None
     summary: bool = True
+    #: only what has findings
+    findings: bool = False
+    #: findings that are accepted are not shown (``findings.Known``)
+    baseline: Known = frozenset()
 
 
 class _Held:
@@ -50,6 +56,10 @@ class Printer:
     def __init__(self, show: Show, pipeline: Pipeline, write: Callable[[str], object]) -> None:
         self.pipeline = pipeline
         self.summary = Summary() if show.summary else None
+        #: what the rules have found so far
+        self.report = Report()
+        self._baseline = show.baseline
+        self._only_findings = show.findings
         self._write = write
         self._filter = show.filter
         self._json = Json(show.look.octets) if show.json else None
@@ -61,7 +71,13 @@ class Printer:
 
     def items(self, items: Iterable[Item]) -> None:
         for item in items:
-            if isinstance(item, Message):
+            if item.findings:
+                if self._baseline:
+                    item = without_accepted(item, self._baseline)
+                self.report.add(item)
+            if self._only_findings and not item.findings and not (isinstance(item, Event) and item.event in ALWAYS):
+                self._pass_over(item)
+            elif isinstance(item, Message):
                 self._message(item)
             else:
                 self._event(item)
@@ -79,6 +95,13 @@ class Printer:
             self._write(self._json.event(self.summary.as_event(self.pipeline.sessions)))
         else:
             self._write("\n".join((*self.summary.lines(self.pipeline.sessions), "")))
+
+    def _pass_over(self, item: Item) -> None:
+        """It is counted, and not shown."""
+        if isinstance(item, Message):
+            self._text.seen(item)
+            if self.summary is not None:
+                self.summary.add(item)
 
     def _message(self, message: Message) -> None:
         if self.summary is not None:

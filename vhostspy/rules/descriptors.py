@@ -206,16 +206,27 @@ def kinds(case: Case) -> Outcome:
     return breaches
 
 
+_PAIR = ("SET_VRING_KICK", "SET_VRING_CALL", "GET_VRING_BASE", "GET_VRING_BASE_SKIP_DRAIN")
+
+
 @rule("VU-FD-15", "warning", "a ring's kick and call are not the same eventfd",
-      "of no use: a kick would come back as a call", on=request("SET_VRING_KICK", "SET_VRING_CALL"))  # fmt: skip
+      "of no use: a kick would come back as a call", on=request(*_PAIR))  # fmt: skip
 def kick_is_call(case: Case) -> Outcome:
     message = case.message
-    ring = case.before.rings.get(case.fields.get("index", -1))
+    index = case.fields.get("index", -1)
+    stopped = case.memory.of("VU-FD-15")
+    if message.name not in ("SET_VRING_KICK", "SET_VRING_CALL"):
+        # its eventfds may be closed from now on, and their ids are given again
+        stopped[index] = message.no
+        return None
+    ring = case.before.rings.get(index)
     if ring is None or not message.fds:
         return None
     other = ring.call if message.name == "SET_VRING_KICK" else ring.kick
     mine = message.fds[0].eventfd_id
     if mine is None or other is None or other.fd is None or other.fd.eventfd_id != mine:
+        return None
+    if other.no < stopped.get(index, 0):
         return None
     return Breach(
         f"{case.name}: expected another eventfd than the one of #{other.no}, came the same (eventfd {mine})",

@@ -1,0 +1,30 @@
+"""Findings that are known and accepted, in a JSON file.
+
+What is compared are rule, end and sentence, without the numbers of messages and the times that another run has others
+of (``output.findings.Found.key``).
+"""
+
+from __future__ import annotations
+
+import json
+
+from vhostspy.errors import WrongUse
+
+FORMAT = 1
+
+#: rule, end, sentence
+Known = frozenset[tuple[str, str, str]]
+
+
+def read_baseline(path: str) -> Known:
+    """The findings that are accepted; WrongUse for what is no baseline."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            values = json.load(file)
+        if not isinstance(values, dict) or values.get("vhostspy-baseline") != FORMAT:
+            raise ValueError(f'expected {{"vhostspy-baseline": {FORMAT}, "findings": […]}}')
+        return frozenset((str(one["rule"]), str(one["who"]), str(one["text"])) for one in values["findings"])
+    except OSError as error:
+        raise WrongUse(f"--baseline {path}: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise WrongUse(f"--baseline {path}: is no baseline: {error}") from None

@@ -1,0 +1,200 @@
+"""``vhostspy check FILE…``: hold recorded sessions against the rules, and say which end broke what.
+
+Each capture is read on its own, several at once where there are processors; their findings come out in the order in
+which the files were named.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, NamedTuple, TextIO
+
+from vhostspy.arguments import disabled, profile
+from vhostspy.baseline import Known, read_baseline
+from vhostspy.capture.reader import CaptureError, Reader
+from vhostspy.errors import WrongUse
+from vhostspy.output import findings
+from vhostspy.output.findings import Report
+from vhostspy.pipeline import Pipeline
+from vhostspy.rules.catalogue import BY_ID
+from vhostspy.rules.engine import Rules
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+#: records between two looks at how far a capture has been read
+_STRIDE = 4096
+_BAR = 32
+
+
+class Asked(NamedTuple):
+    """What all captures are held against."""
+
+    disabled: frozenset[str]
+    profile: tuple[str | None, str | None]
+    device: str | None
+    baseline: Known
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    from vhostspy.arguments import add_rule_arguments, device
+
+    parser.add_argument("files", metavar="FILE", nargs="+", help="captures; - is standard input")
+    parser.add_argument("--json", action="store_true", help="findings alone, JSON lines")
+    parser.add_argument("--device", metavar="TYPE", type=device, help="what the back-end is, where it cannot be told")
+    parser.add_argument("--write-baseline", metavar="FILE", help="accept what is found: write it to a baseline")
+    parser.add_argument("-q", "--quiet", action="store_true", help="only say what is an error")
+    add_rule_arguments(parser)
+
+
+def run(options: Namespace) -> int:
+    gc.set_threshold(100_000)
+    asked = Asked(
+        disabled(options),
+        profile(options),
+        options.device,
+        read_baseline(options.baseline) if options.baseline else frozenset(),
+    )
+    reports: list[Report] = []
+    progress = Progress(sys.stderr, options.files)
+    for report in check_all(options.files, asked, progress):
+        progress.clear()
+        reports.append(report)
+        for trouble in report.trouble:
+            complain(trouble)
+        if options.json:
+            _print(json.dumps(findings.values(one, report.file), ensure_ascii=False) for one in report.kept)
+        else:
+            _print(_about(report, options))
+    if not options.json:
+        if not options.quiet:
+            table = [*findings.table(reports, {id: rule.text for id, rule in BY_ID.items()})]
+            _print([*table, ""] if table else [])
+        _print([findings.sentence(reports)])
+    if options.junit:
+        write(options.junit, "\n".join([*findings.junit(reports), ""]))
+    if options.write_baseline:
+        write(options.write_baseline, findings.baseline_text(one for report in reports for one in report.kept))
+    if any(report.trouble for report in reports):
+        return 2
+    return 1 if any(report.count("error") for report in reports) else 0
+
+
+def _about(report: Report, options: Namespace) -> Iterator[str]:
+    lines = [*findings.lines(report, ("error",) if options.quiet else findings.SEVERITIES)]
+    if lines:
+        yield report.file
+        yield from lines
+        yield ""
+
+
+def _print(lines: Iterable[str]) -> None:
+    for line in lines:
+        sys.stdout.write(f"{line}\n")
+
+
+def complain(sentence: str) -> None:
+    sys.stdout.flush()
+    sys.stderr.write(f"vhostspy check: {sentence}\n")
+
+
+def write(path: str, text: str) -> None:
+    """Raises WrongUse where nothing can be written."""
+    try:
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise WrongUse(f"{path}: {error.strerror}") from None
+
+
+# -- the work
+
+
+def check_all(files: list[str], asked: Asked, progress: Progress) -> Iterator[Report]:
+    """The reports, in the order of the files; as many at once as there are processors."""
+    processors = min(len(files), len(os.sched_getaffinity(0)))
+    if processors < 2 or "-" in files:
+        for file in files:
+            yield check(file, asked, progress)
+            progress.file_done()
+        return
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    # fork: rows that the user has added are known there as well
+    with ProcessPoolExecutor(processors, get_context("fork")) as pool:
+        for report in pool.map(check, files, [asked] * len(files)):
+            progress.file_done()
+            yield report
+
+
+def check(file: str, asked: Asked, progress: Progress | None = None) -> Report:
+    """One capture from its first record to its last; what cannot be read is said in the report's ``trouble``."""
+    name = "standard input" if file == "-" else file
+    report = Report(file)
+    pipeline = Pipeline(asked.device, Rules(asked.disabled, asked.profile))
+    try:
+        reader = Reader(0 if file == "-" else file)
+    except CaptureError as error:
+        report.trouble.append(f"{name}: {error}")
+        return report
+    except OSError as error:
+        report.trouble.append(f"{name}: {error.strerror or error}")
+        return report
+    with reader:
+        try:
+            for count, record in enumerate(reader):
+                for item in pipeline.feed(record):
+                    report.add(item, asked.baseline)
+                if progress is not None and count % _STRIDE == 0:
+                    progress.within_file(reader.offset)
+        except CaptureError as error:
+            report.trouble.append(f"{name}: {error}; what comes behind it is not checked")
+    for item in pipeline.finish():
+        report.add(item, asked.baseline)
+    if reader.note:
+        complain(f"{name}: {reader.note}")
+    return report
+
+
+class Progress:
+    """A bar on a terminal; nothing elsewhere."""
+
+    def __init__(self, stream: TextIO | None, files: list[str]) -> None:
+        self._stream = stream if stream is not None and stream.isatty() else None
+        self._sizes = [_size(file) for file in files] if self._stream else []
+        self._done = 0
+        self._shown = -1
+
+    def within_file(self, offset: int) -> None:
+        if self._stream:
+            self._show(sum(self._sizes[: self._done]) + offset)
+
+    def file_done(self) -> None:
+        self._done += 1
+        if self._stream:
+            self._show(sum(self._sizes[: self._done]))
+
+    def _show(self, octets: int) -> None:
+        part = min(octets * _BAR // max(1, sum(self._sizes)), _BAR)
+        if self._stream and part != self._shown:
+            self._shown = part
+            self._stream.write(f"\r[{'#' * part}{' ' * (_BAR - part)}] {self._done} of {len(self._sizes)} captures")
+            self._stream.flush()
+
+    def clear(self) -> None:
+        if self._stream and self._shown >= 0:
+            self._stream.write("\r\x1b[K")
+            self._stream.flush()
+            self._shown = -1
+
+
+def _size(file: str) -> int:
+    try:
+        return os.stat(file).st_size
+    except OSError:
+        return 0
