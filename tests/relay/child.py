@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -82,15 +83,17 @@ def too_many_refs(folder: Path) -> Found:
 
 def deadlock_of_refs(folder: Path) -> Found:
     """The sender's own unread descriptors are what is too many: they must be taken out, or nothing moves for ever."""
-    limit_to(200)
+    limit_to(400)
     with Relayed(folder) as relayed:
         front, back = relayed.open()
-        sent = 45
+        # with a timeout Python waits until a quarter of the buffer is free
+        front.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        sent = 95
         with relayed.frozen():
             for at in range(sent):
                 send(front, sized(20), range(at * 4, at * 4 + 4))
             (fd,) = tagged(1000)
-            front.sendmsg([sized(20)], rights([fd] * 100))  # 280 are under way now, of 200
+            front.sendmsg([sized(20)], rights([fd] * 60))  # 440 are under way now, of 400
             os.close(fd)
         tags = [list(receive(back).tags) for _ in range(sent + 1)]
     return {"tags": tags}

@@ -242,7 +242,7 @@ def test_an_ordinary_user_with_very_many_descriptors_under_way(folder: Path) -> 
 @pytest.mark.skipif(os.getuid() != 0, reason="NOT TRIED: only root can become an ordinary user")
 def test_descriptors_that_lie_unread_in_us_never_keep_us_from_sending(folder: Path) -> None:
     found = in_a_child("deadlock_of_refs", folder, user=True)
-    assert found["tags"] == [[at * 4 + i for i in range(4)] for at in range(45)] + [[1000] * 100]
+    assert found["tags"] == [[at * 4 + i for i in range(4)] for at in range(95)] + [[1000] * 60]
 
 
 def test_a_full_table_ends_the_session_with_a_sentence(folder: Path) -> None:
