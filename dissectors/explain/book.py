@@ -43,7 +43,10 @@ class Book:
         self.subjects = tuple(subjects)
 
     def find(self, text: str) -> list[Subject]:
-        """All that are called so. A pattern with ``*`` or ``?`` is held against the names."""
+        """All that are called so; if none is, what has a member, a value or a heading of that name.
+
+        A pattern with ``*`` or ``?`` is held against the names.
+        """
         if "*" in text or "?" in text:
             pattern = text.upper().replace("-", "_").replace(" ", "_")
             return [
@@ -57,7 +60,8 @@ class Book:
             found = found or [one for one in self.subjects if word in one.members]
             if found:
                 return found
-        return []
+        word = squashed(text)
+        return [one for one in self.subjects if len(word) > 3 and word in squashed(one.group)]
 
     def near(self, text: str, most: int = 3) -> list[str]:
         """Names that may have been meant: first those that it is a part of, then those that are like it."""

@@ -345,9 +345,15 @@ def _note(used: Used, layout: Layout, where: str) -> None:
 
 
 def _members(layout: Layout) -> frozenset[str]:
-    names = [part.name for member in layout.members if isinstance(member, Word) for part in member.parts]
-    names += [member.name for member in layout.members if not isinstance(member, Word)]
-    return _keys(*names)
+    """The names of members, and of their values and bits."""
+    found: list[str] = []
+    for member in layout.members:
+        for one in member.parts if isinstance(member, Word) else (member,):
+            found.append(one.name)
+            names: Names | None = getattr(one, "names", None)
+            if names is not None:
+                found += names.names.values()
+    return _keys(*found)
 
 
 def _structure_article(layout: Layout, subtitle: str, used_by: tuple[str, ...]) -> Article:

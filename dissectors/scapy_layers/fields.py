@@ -9,15 +9,20 @@ from struct import Struct
 from struct import error as struct_error
 from typing import Any
 
+from scapy.config import conf
 from scapy.fields import Field, FlagValue, PacketListField, StrField
 from scapy.packet import Packet
 from scapy.volatile import RandBin, RandNum, VolatileValue
 
+from .. import virtio
 from ..items import CODES, ByteOrder
 from ..plan import plan
 from ..rows import IntType, Layout, Names
 from ..show import plain
 from ..spelling import spelled
+
+#: of ``conf.contribs``: what is taken to be agreed on, which some layouts and names depend on
+SETTINGS = "vhostspy"
 
 NATIVE: ByteOrder = "<" if sys.byteorder == "little" else ">"
 
@@ -91,7 +96,10 @@ class Integer(Field[Any, Any]):
 
 
 class Flags(Integer):
-    """An integer of bits: ``pkt.flags.NEED_REPLY``, ``pkt.flags |= "REPLY"``, ``"VERSION_1+REPLY"``."""
+    """An integer of bits: ``pkt.flags.NEED_REPLY``, ``pkt.flags |= "REPLY"``, ``"VERSION_1+REPLY"``.
+
+    Where some bits are a device's own, they have the names of the device that the settings name.
+    """
 
     __slots__ = ["bit_names"]
     ismutable = True
@@ -103,10 +111,16 @@ class Flags(Integer):
         super().__init__(name, type, default, names, "names", order)
 
     def any2i(self, pkt: Packet | None, x: Any) -> Any:
-        return x if x is None or isinstance(x, VolatileValue) else FlagValue(x, self.bit_names)
+        return x if x is None or isinstance(x, VolatileValue) else FlagValue(x, self._bit_names())
 
     def m2i(self, pkt: Packet | None, x: Any) -> Any:
-        return FlagValue(x, self.bit_names)
+        return FlagValue(x, self._bit_names())
+
+    def _bit_names(self) -> list[str]:
+        device = conf.contribs.get(SETTINGS, {}).get("device")
+        if device is None or self.names is None or not self.names.device:
+            return self.bit_names
+        return flag_names(virtio.features(device).names, len(self.bit_names))
 
     def i2repr(self, pkt: Packet | None, x: Any) -> str:
         return (str(x) or "0") if isinstance(x, FlagValue) else repr(x)
@@ -248,16 +262,21 @@ class Integers(Field[Any, Any]):
 class Structures(PacketListField):
     """A list of structures of one kind."""
 
-    __slots__ = ["times", "least"]
+    __slots__ = ["times", "least", "size"]
 
     def __init__(self, name: str, layout: Layout, packet: type[Packet], times: int | str | None) -> None:
         self.times = times
         self.least = plan(layout, "<").least
+        self.size = plan(layout, "<").size
         super().__init__(name, [packet() for _ in range(times)] if isinstance(times, int) else [], packet)
 
     def getfield(self, pkt: Packet, s: bytes) -> tuple[bytes, Any]:
+        times = number(pkt, self.times, len(s) // self.least)
+        if self.size is not None:
+            end = times * self.size
+            return s[end:], [self.m2i(pkt, s[at : at + self.size]) for at in range(0, end, self.size)]
         found: list[Packet] = []
-        for _ in range(number(pkt, self.times, len(s) // self.least)):
+        for _ in range(times):
             element = self.m2i(pkt, s)
             s = taken_off(element)
             found.append(element)

@@ -14,10 +14,9 @@ from .. import codec, registry
 from ..context import Context
 from ..plan import plan
 from ..rows import Channel, Field, Layout, Message, Names
-from .fields import Flags, Integer, byte_order
+from .fields import SETTINGS, Flags, Integer, byte_order
 
-#: how layouts are chosen where several are possible; None: by the size of the payload alone
-SETTINGS = "vhostspy"
+# None: not known; of several layouts the size of the payload then chooses
 conf.contribs.setdefault(
     SETTINGS, {"virtio_features": None, "protocol_features": None, "device": None, "postcopy": False}
 )

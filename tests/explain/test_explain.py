@@ -87,6 +87,12 @@ def said(name: str, width: int = 100, book: Book = BOOK) -> str:
         ("memory region", ["vhost-user structure memory region"]),
         ("MemoryTable", ["vhost-user structure memory table"]),
         ("log_used", ["vhost-user structure vring address"]),
+        ("capacity", ["Block configuration"]),
+        ("NEED_REPLY", ["vhost-user structure header"]),
+        ("invalidate", ["vhost-user structure IOTLB message"]),
+        # headings
+        ("rules", [rule.id for rule in RULES]),
+        ("virtio device status", [f"VIRTIO_CONFIG_S_{name}" for name in virtio.STATUS_BITS.names.values()]),
         # patterns
         ("SET_VRING_KI*", ["VHOST_USER_SET_VRING_KICK"]),
         ("vhost_user_backend_shmem_u*", [

@@ -324,6 +324,13 @@ def test_which_form_it_is_may_be_said() -> None:
     assert type(packed.payload).__name__ == "VHOST_USER_SET_VRING_BASE_PACKED_VRING_BASE"
 
 
+def test_features_have_the_names_of_the_device() -> None:
+    assert str(VHOST_USER_SET_FEATURES(features=1 << 15 | 1 << 32).features) == "bit_15+VERSION_1"
+    agreed(Context(device="net"))
+    assert str(VHOST_USER_SET_FEATURES(features=1 << 15 | 1 << 32).features) == "MRG_RXBUF+VERSION_1"
+    assert bytes(VHOST_USER_SET_FEATURES(features="MQ")).hex() == "0000400000000000"
+
+
 def test_what_is_too_short_or_unknown_is_raw() -> None:
     short = VhostUser(bytes.fromhex("08000000 01000000 04000000 01000000"))
     assert isinstance(short.payload, Raw)
