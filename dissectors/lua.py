@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.resources import files
 from typing import Any, NamedTuple
+from zlib import crc32
 
 from . import registry, virtio
 from .items import CODES
@@ -36,10 +37,7 @@ def generate(tables: Mapping[str, object], protocols: Iterable[Rows] | None = No
     """
     chosen = registry.PROTOCOLS.values() if protocols is None else protocols
     program = files("vhostspy.dissectors").joinpath("wireshark.lua").read_text(encoding="utf-8")
-    return "\n".join((
-        FIRST_LINE,
-        "-- Generated from the rows of vhostspy's protocols: don't edit it, run `vhostspy wireshark` again.",
-        "",
+    body = "\n".join((
         f"local RECORD = {literal(tables)}",
         "",
         f"local PROTOCOLS = {literal([table(each) for each in chosen])}",
@@ -47,6 +45,14 @@ def generate(tables: Mapping[str, object], protocols: Iterable[Rows] | None = No
         f"local DEVICES = {literal(_devices())}",
         "",
         program,
+    ))  # fmt: skip
+    return "\n".join((
+        FIRST_LINE,
+        "-- Generated from the rows of vhostspy's protocols: don't edit it, run `vhostspy wireshark` again.",
+        "",
+        f"local FINGERPRINT = {quoted(f'{crc32(body.encode()):08x}')}",
+        "",
+        body,
     ))  # fmt: skip
 
 
@@ -308,6 +314,7 @@ class _Generator:
             "acks": row.reply is None or None,
             "request": [self._alternative(layout, row.info) for layout in row.request or (EMPTY,)],
             "reply": [self._alternative(layout, "{value}" if layout is ACK else row.reply_info) for layout in replies],
+            "others": [self._message(other) for other in row.others] or None,
         }
 
     def _alternative(self, layout: Layout, info: str) -> Sequence[object]:
@@ -346,7 +353,7 @@ class _Generator:
             "name": layout.name,
             "size": compiled.size,
             "least": compiled.least,
-            "needs": [(gate.word, gate.bit) for gate in layout.needs] or None,
+            "needs": [(gate.word, gate.bit, *gate.drafts) for gate in layout.needs] or None,
             "when": [layout.when[0], dict.fromkeys(layout.when[1], True)] if layout.when else None,
             "postcopy": layout.postcopy or None,
             "little": layout.little_endian or None,
@@ -545,9 +552,10 @@ def _layouts_of(protocol: Rows) -> Iterator[Layout]:
     yield ACK
     for channel in protocol.channels.values():
         yield channel.header.layout
-        for row in channel.messages.values():
-            yield from row.request
-            yield from row.reply or ()
+        for message in channel.messages.values():
+            for row in (message, *message.others):
+                yield from row.request
+                yield from row.reply or ()
 
 
 def _devices() -> Mapping[str, object]:

@@ -7,6 +7,17 @@
 --
 -- Integers are Lua numbers where those are exact, else UInt64 or Int64.
 
+-- Installed, and loaded by hand as well: the first one stays. Files share their globals.
+local loaded = rawget(_G, "vhostspy_dissector")
+if loaded then
+  if loaded ~= FINGERPRINT then
+    pcall(function() io.stderr:write("vhostspy: another version of this dissector is loaded already, and is used\n") end)
+  end
+  return
+end
+rawset(_G, "vhostspy_dissector", FINGERPRINT)
+
+local unpack = table.unpack or unpack
 local byte, format, sub, floor, concat = string.byte, string.format, string.sub, math.floor, table.concat
 
 -- -------------------------------------------------------------------------------------------------------------------
@@ -87,10 +98,6 @@ local function is_zero(value)
   return low == 0 and high == 0
 end
 
-local function negative(value)
-  return type(value) == "number" and value < 0
-end
-
 -- -------------------------------------------------------------------------------------------------------------------
 -- How people read a value
 
@@ -109,9 +116,26 @@ local function hex(value)
   return format("0x%x%08x", high, low)
 end
 
+-- In decimal: an integer times a number, plus a number (all below 10^14, the last may be negative).
+local function product_text(value, times, plus)
+  local text, limbs, carry = dec(value), {}, plus
+  for last = #text, 1, -7 do
+    local sum = tonumber(sub(text, math.max(last - 6, 1), last)) * times + carry
+    limbs[#limbs + 1] = sum % 10000000
+    carry = floor(sum / 10000000)
+  end
+  while carry > 0 do
+    limbs[#limbs + 1] = carry % 10000000
+    carry = floor(carry / 10000000)
+  end
+  local out = {}
+  for place = #limbs, 1, -1 do out[#out + 1] = format("%07.0f", limbs[place]) end
+  return (concat(out):gsub("^0+", ""))
+end
+
 -- 1 entry, 2 entries
 local function number_of(value, word_)
-  local text = dec(value)
+  local text = type(value) == "string" and value or dec(value)
   if text == "1" then return "1 " .. word_ end
   if sub(word_, -1) == "y" then return text .. " " .. sub(word_, 1, -2) .. "ies" end
   return text .. " " .. word_ .. "s"
@@ -289,6 +313,18 @@ end
 
 local read_at
 
+-- Where more octets are missing than a number can be exact about: a count as it was sent, the octets of one, and how
+-- many to add.
+local lacking
+local EXACT = 2 ^ 53
+
+-- How many octets are missing of `times` that have `size` each, when `here` are there.
+local function missing_of(counted, times, size, here)
+  local missing = times * size - here
+  lacking = missing >= EXACT and { counted, size, -here } or nil
+  return missing > 0 and missing or 0
+end
+
 -- A count or length that a peer sent.
 local function number_in(fields, name)
   local value = fields[name]
@@ -351,8 +387,7 @@ end
 local READ = {}
 
 function READ.run(P, step, fields, nodes, s, at, big, every)
-  local missing = at + step.size - #s
-  if missing < 0 then missing = 0 end
+  local missing = missing_of(nil, 1, step.size, #s - at)
   if missing > 0 and not every then return at, missing end
   for _, item in ipairs(step.items) do
     if at + item.size > #s then break end
@@ -365,7 +400,7 @@ end
 function READ.rest(P, step, fields, nodes, s, at)
   local left = #s - at
   local size = step.times == nil and left or number_in(fields, step.times)
-  if size > left then return at, size - left end
+  if size > left then return at, missing_of(fields[step.times], size, 1, left) end
   local octets = sub(s, at + 1, at + size)
   fields[step.name] = octets
   nodes[#nodes + 1] = { step, at, size, octets }
@@ -376,7 +411,7 @@ function READ.integers(P, step, fields, nodes, s, at, big)
   local size = step.size
   local fit = floor((#s - at) / size)
   local times = times_of(step.times, fields, fit)
-  local values = {}
+  local values, start = {}, at
   for i = 1, times < fit and times or fit do
     local value = integer(s, at, size, big, step.signed)
     values[i] = value
@@ -384,8 +419,7 @@ function READ.integers(P, step, fields, nodes, s, at, big)
     at = at + size
   end
   fields[step.name] = values
-  local missing = (times - #values) * size - (#s - at)
-  return at, missing > 0 and missing or 0
+  return at, missing_of(fields[step.times], times, size, #s - start)
 end
 
 function READ.structures(P, step, fields, nodes, s, at, big)
@@ -394,7 +428,7 @@ function READ.structures(P, step, fields, nodes, s, at, big)
   local fit = floor((#s - at) / least)
   local times = times_of(step.times, fields, fit)
   local most = times < fit and times or fit
-  local elements = {}
+  local elements, start = {}, at
   fields[step.name] = elements
   for _ = 1, most do
     local element, kids, ends, missing = read_at(P, layout, s, at, big)
@@ -403,13 +437,9 @@ function READ.structures(P, step, fields, nodes, s, at, big)
     nodes[#nodes + 1] = { step, at, ends - at, kids }
     at = ends
   end
-  if layout.size then
-    local missing = (times - #elements) * least - (#s - at)
-    return at, missing > 0 and missing or 0
-  end
+  if layout.size then return at, missing_of(fields[step.times], times, least, #s - start) end
   if step.times == nil or #elements == times then return at, 0 end
-  local missing = (times - #elements) * least - (#s - at)
-  return at, missing > 1 and missing or 1
+  return at, math.max(1, missing_of(fields[step.times], times, least, #s - at + #elements * least))
 end
 
 local function suits(layout, fields)
@@ -450,7 +480,10 @@ function read_at(P, layout, s, at, big, every)
     local missing
     at, missing = READ[step.kind](P, step, fields, nodes, s, at, big, every)
     if missing > 0 then
-      for later = place + 1, #layout.steps do missing = missing + layout.steps[later].least end
+      for later = place + 1, #layout.steps do
+        missing = missing + layout.steps[later].least
+        if lacking then lacking[3] = lacking[3] + layout.steps[later].least end
+      end
       return fields, nodes, at, missing
     end
   end
@@ -466,13 +499,21 @@ local function read(P, layout, s, big)
   return fields, nodes, at, missing
 end
 
+-- Whether a gate's bit was agreed on, or one that drafts had for it.
+local function agreed_on(gate, word_)
+  for place = 2, #gate do
+    if bit_of(word_, gate[place]) then return true end
+  end
+  return false
+end
+
 -- 0: this layout may be; 1: it needs what is not known; 2: it needs what was not agreed on.
 local function doubt(layout, context)
   if layout.postcopy and not context.postcopy then return 2 end
   local most = 0
   for _, gate in ipairs(layout.needs or {}) do
     local agreed = context[gate[1]]
-    local one = agreed == nil and 1 or bit_of(agreed, gate[2]) and 0 or 2
+    local one = agreed == nil and 1 or agreed_on(gate, agreed) and 0 or 2
     if one > most then most = one end
   end
   return most
@@ -488,7 +529,7 @@ local function decode(P, alternatives, s, context, big)
         local fields, nodes, at, missing = read(P, layout, s, big)
         if suits(layout, fields) then
           local found = { layout = layout, alternative = alternative, fields = fields, nodes = nodes, at = at,
-            missing = missing }
+            missing = missing, lacking = missing > 0 and lacking or nil }
           if at == #s and missing == 0 then return found end
           if not likeliest then
             found.rest = true
@@ -502,8 +543,13 @@ local function decode(P, alternatives, s, context, big)
   return likeliest or { fields = { rest = s }, nodes = {}, at = 0, missing = 0, rest = true }
 end
 
+local function missing_text(decoded)
+  local many = decoded.lacking and product_text(unpack(decoded.lacking)) or decoded.missing
+  return number_of(many, "byte") .. " missing"
+end
+
 local function info_line(P, decoded, s)
-  if decoded.missing > 0 then return number_of(decoded.missing, "byte") .. " missing" end
+  if decoded.missing > 0 then return missing_text(decoded) end
   local text = decoded.alternative and line_of(P, decoded.alternative, decoded.fields) or ""
   if decoded.at < #s then
     local more = number_of(#s - decoded.at, "byte") .. " more than expected"
@@ -753,10 +799,6 @@ spy.prefs.device = Pref.string("Type of device", "", "net, block, fs …: where 
 
 -- protocols by name, with what Wireshark knows of them
 local BY_NAME = {}
--- fields that no row has, of each protocol
-local LINKS = {
-  { "time", ProtoField.relative_time, "from the request to this answer" },
-}
 
 for _, P in ipairs(PROTOCOLS) do
   local proto, prefix = new_proto(P.prefix, P.name)
@@ -771,10 +813,10 @@ for _, P in ipairs(PROTOCOLS) do
     for _ in pairs(names or {}) do count = count + 1 end
     ordered[number] = { number, each[2] == "bytes" and 0 or 1, count }
   end
-  -- of several fields of one name a filter takes the last for its texts: let it be the one with the most
+  -- of several fields of one name a filter takes the first for its texts: let it be the one with the most
   table.sort(ordered, function(a, b)
-    if a[2] ~= b[2] then return a[2] < b[2] end
-    if a[3] ~= b[3] then return a[3] < b[3] end
+    if a[2] ~= b[2] then return a[2] > b[2] end
+    if a[3] ~= b[3] then return a[3] > b[3] end
     return a[1] < b[1]
   end)
   local fields = {}
@@ -828,7 +870,7 @@ local function show_config(item, P, s, at, tvb, fields, context, big)
   for _, number in ipairs(layouts or {}) do
     local fits = true
     for _, gate in ipairs(P.layouts[number].needs or {}) do
-      if not (context[gate[1]] and bit_of(context[gate[1]], gate[2])) then fits = false end
+      if not (context[gate[1]] and agreed_on(gate, context[gate[1]])) then fits = false end
     end
     if fits then
       layout = P.layouts[number]
@@ -964,7 +1006,76 @@ local function expects_answer(m, channel, context)
   return wants
 end
 
+-- Which device a session is about, as far as it shows: first by messages and bits that only one has, then by the
+-- length of its configuration space, then by feature bits that point to one.
+local function infer(evidence)
+  for name in pairs(evidence.messages) do
+    if RECORD.telling_messages[name] then return RECORD.telling_messages[name] end
+  end
+  local low = evidence.virtio and halves(evidence.virtio) or 0
+  local function has(place) return floor(low / 2 ^ place) % 2 == 1 end
+  local is_net = has(15)
+  if evidence.protocol and bit_of(evidence.protocol, 7) and not is_net then return "crypto" end
+  local function fits(device)
+    if device == "gpu" then return has(0) or has(1) end
+    if device == "balloon" then return (has(1) or has(2) or has(3) or has(4) or has(5)) and not has(0) end
+    if device == "iommu" then return has(1) or has(2) or has(3) or has(4) or has(5) or has(6) end
+    if device == "gpio" then return has(0) end
+    if device == "sound" then return evidence.queues == 4 end
+    if device == "memory" or device == "pmem" or device == "media" then return false end
+    if device == "vsock" then return not has(0) or has(1) end
+    return true
+  end
+  local candidates = evidence.config and RECORD.config_sizes[evidence.config]
+  if candidates then
+    local found = {}
+    for _, device in ipairs(candidates) do
+      if #candidates == 1 or fits(device) then found[#found + 1] = device end
+    end
+    if #found == 1 then return found[1] end
+  end
+  if is_net then return "net" end
+  if has(2) and has(6) then return "block" end
+end
+
+local function learn(session)
+  if session.given then return end
+  local device = infer(session.evidence)
+  if device ~= session.context.device then knows(session, "device", device) end
+end
+
 local REQUESTS, REPLIES = {}, {}
+
+for name in pairs(RECORD.telling_messages) do
+  REQUESTS[name] = function(session)
+    session.evidence.messages[name] = true
+    learn(session)
+  end
+end
+
+function REPLIES.GET_FEATURES(session, fields)
+  if fields.features == nil then return end
+  session.evidence.virtio = fields.features
+  learn(session)
+end
+
+function REPLIES.GET_PROTOCOL_FEATURES(session, fields)
+  if fields.protocol_features == nil then return end
+  session.evidence.protocol = fields.protocol_features
+  learn(session)
+end
+
+function REPLIES.GET_QUEUE_NUM(session, fields)
+  session.evidence.queues = fields.queues
+  learn(session)
+end
+
+function REPLIES.GET_CONFIG(session, fields)
+  local config = fields.config or ""
+  if config == "" or number_in(fields, "offset") ~= 0 then return end
+  if not session.evidence.config or #config > session.evidence.config then session.evidence.config = #config end
+  learn(session)
+end
 
 function REQUESTS.SET_FEATURES(session, fields)
   if fields.features ~= nil then knows(session, "virtio", fields.features) end
@@ -1016,7 +1127,7 @@ local function pass(P, record, m, frame, number)
   if m.kind == "request" then
     if not dropped then
       local request = { id = m.id, msgid = m.msgid, sender = record.sender, frame = number, no = record.no,
-        monotonic = record.monotonic }
+        monotonic = record.monotonic, row = m.row }
       if expects_answer(m, record.channel, context) then
         queue.waiting[#queue.waiting + 1] = request
         if #queue.waiting > MOST_WAITING then table.remove(queue.waiting, 1) end
@@ -1032,6 +1143,8 @@ local function pass(P, record, m, frame, number)
         table.insert(queue.waiting, 1, request)
       end
       frame.request = request.frame
+      -- of two messages that have its number, its size may have made it the other's
+      if request.row and request.row ~= m.row then frame.row = request.row end
       frame.answers = request.no
       local low, high = record.monotonic[1] - request.monotonic[1], record.monotonic[2] - request.monotonic[2]
       local span = high * TWO_32 + low
@@ -1051,6 +1164,33 @@ end
 
 -- -------------------------------------------------------------------------------------------------------------------
 -- Messages
+
+-- Of messages that have one number the one whose layouts have room for a payload of this size.
+local function row_of(P, channel, asker, id, size, reply)
+  local row = channel.messages[asker] and channel.messages[asker][id]
+  if not row or not row.others then return row end
+  local function fits(each)
+    for _, alternative in ipairs(reply and each.reply or each.request) do
+      local layout = P.layouts[alternative[1]]
+      if layout.size and size == layout.size or not layout.size and size >= layout.least then return true end
+    end
+    return false
+  end
+  if fits(row) then return row end
+  for _, other in ipairs(row.others) do
+    if fits(other) then return other end
+  end
+  return row
+end
+
+-- Whether a reply of that size is an acknowledgement.
+local function acknowledged(P, row, size)
+  if row.acks then return true end
+  for _, alternative in ipairs(row.reply) do
+    if alternative[1] == P.ack and size == 8 then return true end
+  end
+  return false
+end
 
 -- The header, and what it makes of the message.
 local function meaning(P, record, s)
@@ -1074,14 +1214,9 @@ local function meaning(P, record, s)
     m.need_reply = both(m.flags, channel.need_reply_mask) ~= 0
   end
   m.asker = asker
-  m.row = channel.messages[asker] and channel.messages[asker][m.id]
-  if m.kind == "reply" and m.row then
-    local acks = m.row.acks
-    for _, alternative in ipairs(m.row.reply) do
-      if alternative[1] == P.ack and m.size == 8 then acks = true end
-    end
-    if acks then m.kind = "ack" end
-  end
+  local size = m.size - (channel.counts_header and channel.length or 0)
+  m.row = row_of(P, channel, asker, m.id, size, m.kind == "reply")
+  if m.kind == "reply" and m.row and acknowledged(P, m.row, size) then m.kind = "ack" end
   return m
 end
 
@@ -1106,10 +1241,6 @@ local function said_no(P, m, decoded)
   return value == true or (type(value) == "number" or type(value) == "userdata") and not is_zero(value)
 end
 
-local function octets_range(tvb, at, size)
-  return tvb(at, size)
-end
-
 -- A whole message, header and payload. `record`: what is known of it; `frame`: what is kept of its packet.
 local function show_message(P, tvb, s, pinfo, tree, top, record, frame)
   local m = meaning(P, record, s)
@@ -1119,6 +1250,10 @@ local function show_message(P, tvb, s, pinfo, tree, top, record, frame)
     pass(P, record, m, frame, pinfo.number)
   end
   local context = frame.context or CONTEXT
+  if frame.row then
+    m.row = frame.row
+    m.kind = acknowledged(P, m.row, record.length - m.channel.length) and "ack" or "reply"
+  end
   local payload = m.channel and sub(s, m.channel.length + 1) or s
   local decoded = { fields = {}, nodes = {}, at = 0, missing = 0 }
   local info
@@ -1153,7 +1288,7 @@ local function show_message(P, tvb, s, pinfo, tree, top, record, frame)
   local _, header = read_at(P, P.layouts[m.channel.layout], s, 0, record.big)
   for _, node in ipairs(header) do
     if node[1].name == m.channel.id then
-      add_value(item, P, m.channel.ids[m.asker + 1], tvb(node[2], node[3]), node[4])
+      add_value(item, P, m.channel.ids[m.asker + 1] or m.channel.ids[1], tvb(node[2], node[3]), node[4])
     else
       show_nodes(item, P, tvb, 0, { node }, context, {}, record.big)
     end
@@ -1172,7 +1307,7 @@ local function show_message(P, tvb, s, pinfo, tree, top, record, frame)
   elseif decoded.rest then
     local rest = item:add(P.F[P.rest], tvb(start + decoded.at, #payload - decoded.at))
     if decoded.missing > 0 then
-      rest:add_proto_expert_info(MISSING, number_of(decoded.missing, "byte") .. " missing")
+      rest:add_proto_expert_info(MISSING, missing_text(decoded))
     else
       rest:add_proto_expert_info(MORE, number_of(#payload - decoded.at, "byte") .. " more than expected")
     end
@@ -1183,8 +1318,6 @@ end
 
 -- -------------------------------------------------------------------------------------------------------------------
 -- Records
-
-local TAKES = { [1] = "whole", [2] = "whole" }
 
 -- The record's header; nil and why not where there is none.
 local function read_record(s)

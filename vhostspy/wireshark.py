@@ -1,20 +1,27 @@
-"""Captures in Wireshark: the text of our dissector, and pyshark with it.
+"""Captures in Wireshark: the text of our dissector, colour rules, and pyshark with both ends known.
 
-import vhostspy.wireshark
+``docs/wireshark.md`` is about the first two, and about this::
 
-with vhostspy.wireshark.open_capture("session.pcapng") as packets:
-    for packet in packets: ...
+    from vhostspy.wireshark import open_capture
+    packets = open_capture("session.pcapng")
 """
 
 from __future__ import annotations
 
+import os
+import tempfile
+import weakref
 from errno import errorcode
+from importlib import import_module
+from pathlib import Path
+from typing import Any
 
 from vhostspy.capture import record
 from vhostspy.dissectors import lua
 from vhostspy.dissectors.registry import PROTOCOLS
+from vhostspy.session.device import CONFIG_SIZES, MESSAGES
 
-__all__ = ["FIRST_LINE", "PROTOCOLS", "colours", "dissector"]
+__all__ = ["FIRST_LINE", "PROTOCOLS", "colours", "dissector", "open_capture"]
 
 #: by it a file is known to be ours
 FIRST_LINE = lua.FIRST_LINE
@@ -45,6 +52,8 @@ def dissector() -> str:
         "by": record.BY,
         "marks": _MARKS,
         "errors": dict(errorcode),
+        "telling_messages": MESSAGES,
+        "config_sizes": CONFIG_SIZES,
     })  # fmt: skip
 
 
@@ -54,7 +63,7 @@ _COLOURS = (
     ("vhostspy: refused", "vhostspy.failed", (0xFFFF, 0xC7C7, 0xC7C7), (0x6666, 0, 0)),
     (
         "vhostspy: unread, or not known",
-        "vhostspy.kind == raw || vhostspy.expert.unknown",
+        'vhostspy.kind == "raw" || vhostspy.expert.unknown',
         (0xFFFF, 0xD7D7, 0x8787),
         (0, 0, 0),
     ),
@@ -65,7 +74,7 @@ _COLOURS = (
         (0, 0, 0),
     ),
     ("vhostspy: event", "vhostspy.event", (0xEEEE, 0xEEEE, 0xEEEE), (0x5555, 0x5555, 0x5555)),
-    ("vhostspy: answer", "vhostspy.kind in {reply, ack}", (0xE7E7, 0xF5F5, 0xE7E7), (0, 0, 0)),
+    ("vhostspy: answer", 'vhostspy.kind in {"reply", "ack"}', (0xE7E7, 0xF5F5, 0xE7E7), (0, 0, 0)),
     ("vhostspy: with descriptors", "vhostspy.fds > 0", (0xDADA, 0xEEEE, 0xFFFF), (0, 0, 0)),
     ("vhostspy: from the back-end", "vhostspy.from == 1", (0xFCFC, 0xF3F3, 0xE1E1), (0, 0, 0)),
 )
@@ -77,3 +86,29 @@ def colours() -> str:
     for name, test, back, letters in _COLOURS:
         lines.append(f"@{name}@{test}@[{','.join(map(str, back))}][{','.join(map(str, letters))}]")
     return "\n".join(lines) + "\n"
+
+
+def open_capture(path: str | os.PathLike[str], **options: Any) -> Any:
+    """pyshark's FileCapture of a capture, with our dissector.
+
+    options: those of FileCapture. The dissector is a temporary file, which is gone when the FileCapture is.
+
+    Raises ImportError without pyshark (``pip install vhostspy[pyshark]``).
+    """
+    # without types, and not everybody's
+    pyshark = import_module("pyshark")
+    descriptor, name = tempfile.mkstemp(prefix="vhostspy-", suffix=".lua")
+    with open(descriptor, "w", encoding="utf-8") as script:
+        script.write(dissector())
+    # no secret, and tshark may run as somebody else
+    Path(name).chmod(0o644)
+    given = options.pop("custom_parameters", None) or []
+    more = [word for pair in given.items() for word in pair] if isinstance(given, dict) else list(given)
+    try:
+        parameters = ["-X", f"lua_script:{name}", *map(str, more)]
+        capture = pyshark.FileCapture(os.fspath(path), custom_parameters=parameters, **options)
+    except BaseException:
+        os.unlink(name)
+        raise
+    weakref.finalize(capture, Path(name).unlink, missing_ok=True)
+    return capture

@@ -6,7 +6,7 @@ import pytest
 
 from vhostspy.dissectors import virtio
 from vhostspy.pipeline import Pipeline
-from vhostspy.session.device import _CONFIG_SIZES, _MESSAGES, Evidence, infer
+from vhostspy.session.device import CONFIG_SIZES, MESSAGES, Evidence, infer
 
 from ..pipeline.conversation import Conversation, features
 
@@ -38,7 +38,7 @@ def test_nothing_is_guessed_from_nothing() -> None:
 
 
 def test_guesses_are_devices_there_are() -> None:
-    for device in (*_MESSAGES.values(), *(device for devices in _CONFIG_SIZES.values() for device in devices)):
+    for device in (*MESSAGES.values(), *(device for devices in CONFIG_SIZES.values() for device in devices)):
         assert device in virtio.DEVICES
 
 

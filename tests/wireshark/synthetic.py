@@ -37,8 +37,10 @@ def rows_of(protocol: str, channel: str) -> Channel:
 
 
 def row_of(sample: Sample) -> Message:
-    rows = rows_of(sample.protocol, sample.channel).messages.values()
-    return next(row for row in rows if row.name == sample.message)
+    """The sample's row, which may be one that has the number of another."""
+    first = list(rows_of(sample.protocol, sample.channel).messages.values())
+    rows = [*first, *(other for row in first for other in row.others)]
+    return next(row for row in rows if row.name == sample.message and sample.id in (None, row.id))
 
 
 def header(rows: Channel, number: int, reply: bool, size: int, order: str, msgid: int = 7) -> bytes:

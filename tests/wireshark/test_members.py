@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from tests.dissectors.samples import SAMPLES, Sample
+from vhostspy.dissectors import registry
+from vhostspy.dissectors.codec import Context
 from vhostspy.message import Message
 
 from .compare import alike, messages, ours, theirs
-from .synthetic import said, write
+from .synthetic import Said, header, said, write
 from .tshark import Pairs, Tshark
 
 CAPTURES = sorted(Path(__file__).parent.parent.parent.joinpath("captures").rglob("*.pcapng"))
@@ -72,3 +75,47 @@ def test_every_sample(tshark: Tshark, device: str | None, samples: list[Sample])
     capture = write(tshark.folder / "samples.pcapng", [said(sample) for sample in samples], device)
     found = assert_same(tshark, capture)
     assert len(found) >= len(samples)
+
+
+def garbage(seed: int) -> Iterator[Said]:
+    """For every row requests and replies of random octets; samples that are cut short or go on; numbers of nobody."""
+    chance = random.Random(seed)
+    for protocol in registry.PROTOCOLS.values():
+        for channel in protocol.channels.values():
+            numbers = [*channel.messages, (0, 60_000), (1, 60_001)]
+            for sender, number in numbers:
+                for reply in (False, True):
+                    for order in ("<", ">"):
+                        # small numbers are likelier than large ones, as counts and lengths are
+                        size = chance.choice((0, 1, 4, 8, 12, 16, 24, 40, chance.randrange(300)))
+                        payload = bytes(
+                            chance.choice((0, 0, 0, 1, 2, 16, 255, chance.randrange(256))) for _ in range(size)
+                        )
+                        head = header(channel, number, reply, size, order)
+                        end = 1 - sender if reply else sender
+                        context = chance.choice(CONTEXTS) if protocol.name == "vhost-user" else Context()
+                        yield Said(protocol.name, channel.name, end, head + payload, context, order)
+    for sample in SAMPLES:
+        payload = bytes.fromhex(sample.octets)
+        yield said(sample, payload[: chance.randrange(len(payload) + 1)])
+        yield said(sample, payload + bytes(chance.randrange(256) for _ in range(chance.randrange(1, 40))))
+        if payload:
+            changed = bytearray(payload)
+            changed[chance.randrange(len(payload))] = chance.randrange(256)
+            yield said(sample, bytes(changed))
+        whole = said(sample)
+        yield whole._replace(octets=whole.octets[: chance.randrange(1, 20)])
+
+
+CONTEXTS = [
+    Context(),
+    Context(0, 0),
+    Context(1 << 34 | 1 << 32, 1 << 17),
+    Context(0xFFFF_FFFF_FFFF_FFFF, 0xFFFF_FFFF_FFFF_FFFF, postcopy=True),
+]
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_garbage(tshark: Tshark, seed: int) -> None:
+    """What is no message reads the same as well, and Lua never fails."""
+    assert_same(tshark, write(tshark.folder / "garbage.pcapng", list(garbage(seed))))

@@ -31,19 +31,24 @@ class Tshark(NamedTuple):
 
     def run(self, *arguments: str | Path, check: bool = True) -> str:
         """What it prints. Fails where Lua does."""
-        done = subprocess.run(
-            [*as_somebody(), "tshark", "-X", f"lua_script:{self.script}", *arguments],
+        done = self.start("-X", f"lua_script:{self.script}", *arguments)
+        assert "Lua Error" not in done.stdout, re.findall(".*Lua Error.*", done.stdout)[:3]
+        assert not re.search(r"lua|bug|assert", done.stderr, re.IGNORECASE), done.stderr
+        assert done.returncode == 0 or not check, done.stderr
+        return done.stdout
+
+    def start(self, *arguments: str | Path, home: Path | None = None) -> subprocess.CompletedProcess[str]:
+        """tshark as it is, for a user with this home, without our dissector if it is not named."""
+        home = home or self.folder
+        return subprocess.run(
+            [*as_somebody(), "tshark", *arguments],
             capture_output=True,
             text=True,
             errors="replace",
             timeout=300,
             check=False,
-            env={**os.environ, "HOME": str(self.folder), "XDG_CONFIG_HOME": str(self.folder)},
+            env={**os.environ, "HOME": str(home), "XDG_CONFIG_HOME": str(home)},
         )
-        assert "Lua Error" not in done.stdout, re.findall(".*Lua Error.*", done.stdout)[:3]
-        assert not re.search(r"lua|bug|assert", done.stderr, re.IGNORECASE), done.stderr
-        assert done.returncode == 0 or not check, done.stderr
-        return done.stdout
 
     def file(self, name: str, octets: bytes) -> Path:
         """A file in the folder."""

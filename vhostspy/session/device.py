@@ -30,7 +30,8 @@ class Guess(NamedTuple):
 
 CRYPTO_SESSION = 1 << 7
 
-_MESSAGES = {
+#: message -> the one device that it is sent to
+MESSAGES = {
     "SEND_RARP": "net",
     "NET_SET_MTU": "net",
     "GPU_SET_SOCKET": "gpu",
@@ -38,7 +39,7 @@ _MESSAGES = {
 }
 
 #: bytes of a configuration space -> the devices that have one of that length
-_CONFIG_SIZES: dict[int, tuple[str, ...]] = {
+CONFIG_SIZES: dict[int, tuple[str, ...]] = {
     8: ("vsock", "gpio"),
     12: ("console", "sound"),
     16: ("gpu", "pmem", "balloon", "sound"),
@@ -63,14 +64,14 @@ _DEVICE_BITS = (1 << 24) - 1
 
 def infer(evidence: Evidence) -> Guess | None:
     """The device, if one is left; None while it cannot be told."""
-    for message, device in _MESSAGES.items():
+    for message, device in MESSAGES.items():
         if message in evidence.messages:
             return Guess(device, f"{message} was sent")
     if evidence.protocol is not None and evidence.protocol & CRYPTO_SESSION and not _is_net(evidence.virtio):
         # DPDK offers the bit with every device it makes
         return Guess("crypto", "CRYPTO_SESSION was offered")
     if evidence.config_size is not None:
-        candidates = _CONFIG_SIZES.get(evidence.config_size, ())
+        candidates = CONFIG_SIZES.get(evidence.config_size, ())
         if len(candidates) > 1:
             candidates = tuple(device for device in candidates if _fits(device, evidence))
         if len(candidates) == 1:
