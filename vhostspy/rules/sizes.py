@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 from vhostspy.capture.record import INCOMPLETE, SNAPPED
+from vhostspy.dissectors import registry
 from vhostspy.dissectors.context import Context, doubt
 from vhostspy.dissectors.plan import plan
-from vhostspy.dissectors.rows import ACK, EMPTY, Layout, Message
+from vhostspy.dissectors.rows import ACK, EMPTY, Gate, Layout, Message
 
 from .descriptors import counted
+from .header import asker
 from .rule import Case, Outcome, Slot, every, reply, request, rule
 
 PAYLOAD = "vhost-user, Message Specification, Payload, "
@@ -29,8 +29,7 @@ def _mistaken(case: Case) -> bool:
     return decoded.layout is None or decoded.missing > 0 or bool(decoded.rest)
 
 
-@lru_cache(maxsize=1024)
-def _lengths(name: str, layouts: tuple[Layout, ...], context: Context) -> str:
+def _lengths(layouts: tuple[Layout, ...], context: Context) -> str:
     """The sizes that the payload may have, for people."""
     least = min((doubt(layout, context) for layout in layouts), default=0)
     likely = [layout for layout in layouts if doubt(layout, context) == least]
@@ -41,7 +40,7 @@ def _lengths(name: str, layouts: tuple[Layout, ...], context: Context) -> str:
 
 def _expected(message: Message, reply: bool, context: Context) -> str:
     layouts = message.request if not reply else (ACK,) if message.reply is None else message.reply
-    return _lengths(message.name, layouts or (EMPTY,), context)
+    return _lengths(layouts or (EMPTY,), context)
 
 
 def wrong_size(case: Case) -> str | None:
@@ -83,7 +82,20 @@ def _has_size(slot: Slot) -> bool:
 @rule("VU-SZ-01", "error", "the payload is as long as the message's structure", PAYLOAD[:-2], on=every(_has_size),
       malformed=True)  # fmt: skip
 def as_long_as_its_structure(case: Case) -> Outcome:
-    return wrong_size(case)
+    message = case.message
+    today = registry.row(message.protocol, message.channel, asker(message.channel), message.id or 0)
+    if today is None or today is message.row or message.is_reply:
+        return wrong_size(case)
+    # it only fits a meaning of long ago (VU-HDR-11); where that of today was agreed on, it is just wrong
+    if not today.needs or not all(_agreed(case, gate) for gate in today.needs):
+        return None
+    wanted = _expected(today, False, message.context)
+    return f"{today.name}: expected a payload of {wanted} bytes, came {message.size}"
+
+
+def _agreed(case: Case, gate: Gate) -> bool:
+    word = case.before.virtio_agreed if gate.word == "virtio" else case.before.protocol_agreed
+    return bool((word or 0) >> gate.bit & 1)
 
 
 def _table_size(case: Case) -> tuple[int, int, int]:
