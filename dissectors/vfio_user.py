@@ -205,7 +205,7 @@ SUB_REGION_SHADOW = Layout(
     ),
     LIBVFIO + "vfio_user_sub_region_ioeventfd",
 )
-IO_FDS_ASKED = Layout("region io descriptors asked for", _IO_FDS, COMMAND + "DEVICE_GET_REGION_IO_FDS")
+IO_FDS_ASKED = Layout("region io descriptors, none listed", _IO_FDS, COMMAND + "DEVICE_GET_REGION_IO_FDS")
 IO_FDS = Layout(
     "region io descriptors",
     (*_IO_FDS, Array("sub_regions", SUB_REGION, "count")),
@@ -423,13 +423,14 @@ COMMANDS = (
     ),
     Message(
         "DEVICE_GET_REGION_IO_FDS", 6, FRONT_END, answer="reply",
-        request=(IO_FDS_ASKED,), reply=(IO_FDS, IO_FDS_SHADOW),
+        request=(IO_FDS_ASKED,), reply=(IO_FDS, IO_FDS_SHADOW, IO_FDS_ASKED),
         reply_fds=Fds("region", 0, _MOST_FDS),
         source=COMMAND + "DEVICE_GET_REGION_IO_FDS",
         text="Asks for descriptors that take accesses to parts of a region in place of messages.",
         info="region {index}",
         reply_info="region {index}, {count*sub-region}",
-        notes="libvfio-user's entries are 48 bytes long, the specification's 40.",
+        notes="libvfio-user's entries are 48 bytes long, the specification's 40. Where they do not fit into argsz there "
+        "are none, and argsz tells how much they take.",
     ),
     Message(
         "DEVICE_GET_IRQ_INFO", 7, FRONT_END, request=(IRQ_INFO,), reply=(IRQ_INFO,), answer="reply",

@@ -143,6 +143,11 @@ VFIO_USER = [
         "0001b0fe00000000 0400000000000000 00000000 02000000 00000000 01000000 4000000000000000 0000000000000000",
         {"index": "BAR0", "sub_regions": [{"type": "ioeventfd with shadow memory"}]}, "region BAR0, 1 sub-region",
     ),
+    # the list did not fit into what was asked for
+    Sample(
+        "DEVICE_GET_REGION_IO_FDS", "reply", {"argsz": 64, "io_flags": 0, "index": 0, "count": 1},
+        "40000000 00000000 00000000 01000000", {"index": "BAR0"}, "region BAR0, 1 sub-region",
+    ),
     Sample(
         "DEVICE_GET_IRQ_INFO", "request", {"argsz": 16, "irq_flags": 0, "index": 3, "count": 0},
         "10000000000000000300000000000000", {"index": "ERR"}, "ERR",
