@@ -15,6 +15,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+import scapy.contrib
 from scapy.config import conf
 from scapy.packet import Packet, bind_top_down
 
@@ -98,6 +99,7 @@ def _list_in_scapy() -> None:
     layers = conf.layers.ldict
     name = "scapy.contrib.vhostspy"
     sys.modules.setdefault(name, sys.modules[__name__])
+    scapy.contrib.__dict__["vhostspy"] = sys.modules[__name__]
     own: list[type[Packet]] = [
         *CLASSES.values(), ExportedPdu, ExportedPduTag, VhostspyRecord, VhostspyDescriptor, VhostspyEvent,
     ]  # fmt: skip
