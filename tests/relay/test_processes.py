@@ -163,6 +163,18 @@ def test_once_ends_by_itself_with_status_0(folder: Path) -> None:
         assert [event["event"] for event in events(spy.records())][-1] == "end"
 
 
+def test_it_does_not_die_of_its_own_alarm(folder: Path) -> None:
+    """The alarm that writes what waits may be due while Python ends, which is rarely hit: so many times."""
+    for at in range(6):
+        place = folder / str(at)
+        place.mkdir()
+        with spying(place, "-q", "--once", "-w", str(place / "capture.pcapng")) as spy:
+            front, back = spy.open()
+            with front, back:
+                exchange(front, back)
+            assert spy.process.wait(PATIENCE_S) == 0
+
+
 @pytest.mark.parametrize("how", ["reset", "garbage"])
 def test_what_peers_do_to_each_other_leaves_the_status_0(folder: Path, how: str) -> None:
     with spying(folder, "-q", "--once", "-w", str(folder / "capture.pcapng")) as spy:

@@ -160,6 +160,9 @@ def _run(options: Namespace, target: Target, sides: Any, new_policy: Any) -> int
     try:
         relay.run()
     finally:
+        # an alarm that is still to come would end the process while Python takes its handlers away
+        signal.signal(signal.SIGALRM, signal.SIG_IGN)
+        signal.setitimer(signal.ITIMER_REAL, 0)
         control.close()
         relay.event("end", text="the capture is complete")
         relay.writer.close()
