@@ -31,7 +31,11 @@ WIRE = "vhost-user-gpu, Wire format, "
 TYPE = "vhost-user-gpu, Communication, VHOST_USER_GPU_"
 VIRTIO = "virtio, GPU Device, Device Operation, "
 
-FEATURES = Names("bits", {0: "EDID", 1: "DMABUF2"})
+FEATURES = Names(
+    "bits",
+    {0: "EDID", 1: "DMABUF2"},
+    texts={0: "The display can be asked for a monitor's EDID.", 1: "Buffers may come with a modifier."},
+)
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Structures

@@ -10,7 +10,8 @@ from ..rows import ACK, Array, Bytes, Chain, Channel, Fds, Field, Gate, Layout, 
 from ..show import number_of
 from ..spelling import full_name
 from .example import Piece, pieces
-from .table import octets, placed, usual, usual_first
+from .table import octets as octets_of
+from .table import placed, usual, usual_first
 
 #: bits or values of an integer that a table writes out; more are a subject of their own
 _MOST_NAMES = 16
@@ -111,7 +112,7 @@ def _sections(channel: Channel, row: Message) -> Iterator[Section]:
             yield structure(layout, "" if layout is ACK else "reply")
         elif len(replies) > 1:
             yield Section("reply: no payload")
-    data = octets(channel, row)
+    data = octets_of(channel, row)
     length = channel.header.length
     shown = [*pieces(channel.header.layout, data[:length])]
     if row.request:
@@ -122,8 +123,10 @@ def _sections(channel: Channel, row: Message) -> Iterator[Section]:
 def _hex_rows(shown: list[Piece]) -> Iterator[tuple[str, ...]]:
     width = 8
     for piece in shown:
-        lines = [piece.octets[at : at + width].hex(" ") for at in range(0, min(len(piece.octets), 24), width)]
-        if len(piece.octets) > 24:
+        # of many octets the first few say enough
+        octets = piece.octets if len(piece.octets) <= 3 * width else piece.octets[:width]
+        lines = [octets[at : at + width].hex(" ") for at in range(0, len(octets), width)]
+        if len(octets) < len(piece.octets):
             lines[-1] += " …"
         for place, line in enumerate(lines):
             yield line, piece.meaning if place == 0 else ""

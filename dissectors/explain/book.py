@@ -32,7 +32,9 @@ class Subject(NamedTuple):
     value: Callable[[], dict[str, object]]
     #: its number beside the name in lists
     number: str = ""
-    #: squashed names of what is in it, by which it is found when nothing else has that name
+    #: spellings that count only when nothing else has that name: VERSION is a message before it is a structure
+    weak_keys: frozenset[str] = frozenset()
+    #: squashed names of what is in it, by which it is found when nothing else is
     members: frozenset[str] = frozenset()
 
 
@@ -55,11 +57,10 @@ class Book:
                 if any(fnmatchcase(name.upper().replace("-", "_"), pattern) for name in (one.name, one.title))
             ]
         for word in _forms(text):
-            found = [one for one in self.subjects if squashed(one.title) == word]
-            found = found or [one for one in self.subjects if word in one.keys]
-            found = found or [one for one in self.subjects if word in one.members]
-            if found:
-                return found
+            for names in (_title, _keys, _weak_keys, _members):
+                found = [one for one in self.subjects if word in names(one)]
+                if found:
+                    return found
         word = squashed(text)
         return [one for one in self.subjects if len(word) > 3 and word in squashed(one.group)]
 
@@ -71,7 +72,7 @@ class Book:
         names = {squashed(one.name): one.name for one in reversed(self.subjects)}
         part_of = [name for key, name in names.items() if len(word) > 2 and word in key][::-1]
         # a misspelt full name, or an older one, leads to its subject too
-        known = {key: one.name for one in reversed(self.subjects) for key in one.keys if len(key) > 2}
+        known = {key: one.name for one in reversed(self.subjects) for key in one.keys | one.weak_keys if len(key) > 2}
         like = [known[key] for key in get_close_matches(word, known, 3 * most, 0.6)]
         return list(dict.fromkeys([*part_of[:most], *like]))[:most]
 
@@ -81,6 +82,22 @@ class Book:
         for one in self.subjects:
             found.setdefault(one.group, []).append(one)
         yield from found.items()
+
+
+def _title(one: Subject) -> tuple[str]:
+    return (squashed(one.title),)
+
+
+def _keys(one: Subject) -> frozenset[str]:
+    return one.keys
+
+
+def _weak_keys(one: Subject) -> frozenset[str]:
+    return one.weak_keys
+
+
+def _members(one: Subject) -> frozenset[str]:
+    return one.members
 
 
 def _forms(text: str) -> Iterator[str]:

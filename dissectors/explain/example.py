@@ -76,11 +76,13 @@ def fields(layout: Layout, message: str = "") -> dict[str, object]:
 
 
 def _known(member: Field, value: object) -> object:
-    """Bits that have no name in this word are nobody's example."""
+    """Bits and values that have no name are nobody's example, unless it is 0 for no value at all."""
     names = member.names
-    if isinstance(value, int) and names is not None and names.kind == "bits":
+    if not isinstance(value, int) or names is None:
+        return value
+    if names.kind == "bits":
         return value & sum(1 << bit for bit in names.names)
-    return value
+    return value if value in names.names or len(names.names) < 2 else min(names.names)
 
 
 def payload(layout: Layout, message: str = "") -> bytes:

@@ -295,8 +295,7 @@ def _configurations(device: virtio.Device) -> Iterator[Subject]:
             _keys(*spellings),
             partial(_structure_article, layout, f"configuration space of virtio {device.name}", ()),
             partial(_structure_value, layout, "configuration space", {"device": device.name}),
-            "",
-            _members(layout),
+            members=_members(layout),
         )
 
 
@@ -307,7 +306,7 @@ Used = dict[tuple[str, int], tuple[Layout, dict[str, None]]]
 def structures(protocol: Protocol) -> Iterator[Subject]:
     used: Used = {}
     for channel, rows in channels(protocol):
-        _note(used, channel.header.layout, prefix(protocol, channel))
+        _note(used, channel.header.layout, f"every message of the {channel.name} channel")
         for row in [one for main in rows.values() for one in (main, *main.others)]:
             name = full_name(protocol, channel, row).removeprefix("VHOST_USER_")
             for layout in row.request:
@@ -325,13 +324,13 @@ def structures(protocol: Protocol) -> Iterator[Subject]:
                 f"{protocol.name}, structures",
                 f"{protocol.name} structure {title}",
                 f"In {', '.join(where)}.",
-                _keys(
-                    *(start + name for start in ("", "struct ", f"{protocol.name} ") for name in (layout.name, title))
-                ),
+                _keys(*(start + name for start in ("struct ", "structure ") for name in (layout.name, title))),
                 partial(_structure_article, layout, f"structure of {protocol.name}", where),
                 partial(_structure_value, layout, "structure", {"protocol": protocol.name, "used_by": list(where)}),
-                "",
-                _members(layout),
+                weak_keys=_keys(
+                    *(start + name for start in ("", f"{protocol.name} ") for name in (layout.name, title))
+                ),
+                members=_members(layout),
             )
 
 

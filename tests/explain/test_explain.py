@@ -84,6 +84,8 @@ def said(name: str, width: int = 100, book: Book = BOOK) -> str:
         ("virtio_net_config", ["Network configuration"]),
         ("net config", ["Network configuration"]),
         # structures
+        ("VERSION", ["VFIO_USER_VERSION"]),
+        ("structure version", ["vfio-user structure version"]),
         ("memory region", ["vhost-user structure memory region"]),
         ("MemoryTable", ["vhost-user structure memory table"]),
         ("log_used", ["vhost-user structure vring address"]),
