@@ -1,0 +1,80 @@
+"""The catalogue as a table, and what the engine does with any octets."""
+
+from __future__ import annotations
+
+import re
+from struct import pack
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vhostspy.capture.record import Descriptor
+from vhostspy.message import Message
+from vhostspy.rules.catalogue import BY_ID, RULES
+from vhostspy.rules.peers import DIALECTS
+
+from ..pipeline.conversation import KICK, RAM
+from .talk import Talk, found
+
+
+def test_ids_are_unique() -> None:
+    assert len(BY_ID) == len(RULES) > 80
+
+
+def test_rules_say_what_they_check_where_it_is_written_and_what_they_listen_to() -> None:
+    for rule in RULES:
+        assert re.fullmatch(r"V[UGF]-[A-Z]+-\d\d", rule.id)
+        assert rule.text and not rule.text.endswith(".") and "\n" not in rule.text
+        assert rule.source and rule.on and all(topic.text for topic in rule.on)
+        assert set(rule.bends) <= set(DIALECTS)
+
+
+def test_findings_hang_on_their_message_and_on_no_other() -> None:
+    talk = Talk()
+    first, second = talk.front_end("SET_OWNER"), talk.front_end("SET_OWNER")
+    assert (first.findings, [one.rule for one in second.findings]) == ((), ["VU-OWN-02"])
+    assert second.findings[0].evidence == (1, 2)
+    assert second.decoded is not None
+
+
+def test_what_vhostspy_itself_sends_is_nobodys_fault() -> None:
+    talk = Talk()
+    talk.octets(pack("<III", 0, 0, 0), sender=2)
+    assert found(talk) == []
+
+
+def test_what_is_remembered_ends_with_the_session() -> None:
+    talk = Talk()
+    talk.front_end("SET_OWNER")
+    rules = talk.pipeline.rules
+    assert rules is not None and rules._memories
+    talk.event("close")
+    assert not rules._memories
+
+
+CHANNELS = st.sampled_from(["main", "backend"])
+FDS: st.SearchStrategy[list[Descriptor]] = st.lists(st.sampled_from([KICK, RAM]), max_size=3)
+PAYLOADS = st.one_of(
+    st.binary(max_size=64),
+    st.sampled_from([0, 8, 12, 16, 24, 32, 40, 72, 632, 1072, 2056]).map(bytes),
+    st.integers(0, 2**64 - 1).map(lambda value: pack("<Q", value)),
+)
+MESSAGES = st.tuples(
+    CHANNELS, st.integers(0, 1), st.integers(0, 46), st.sampled_from([1, 5, 9, 0xD, 0]), PAYLOADS, FDS
+)  # fmt: skip
+
+
+@given(st.lists(MESSAGES, max_size=30), st.booleans())
+@settings(max_examples=150, deadline=None)
+def test_whatever_peers_send_rules_find_values_and_never_fail(
+    sent: list[tuple[str, int, int, int, bytes, list[Descriptor]]], whole: bool
+) -> None:
+    talk = Talk(whole=whole)
+    for channel, sender, id, flags, payload, fds in sent:
+        message = talk.octets(pack("<III", id, flags, len(payload)) + payload, channel, sender, fds=tuple(fds))
+        assert isinstance(message, Message)
+    talk.event("eof", sender=1)
+    talk.event("close")
+    for one in talk.findings:
+        assert one.text and one.who in (0, 1, 2, None) and one.rule in BY_ID
+        assert not whole or one.no in range(len(sent) + 1)
