@@ -72,8 +72,9 @@ fuzz: $(READY)
 bench: $(READY)
 	$(BIN)/python -m benchmarks.ladder
 
+# SID=--stale where the mirror stands still
 test-sid: peers
-	sh tests/peers/sid.sh
+	sh tests/peers/sid.sh $(SID)
 	$(PYTEST) -m sid
 
 # not by a pytest plug-in: ours would be imported before it counts
