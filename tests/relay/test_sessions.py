@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ import pytest
 
 from vhostspy.capture.reader import Reader
 from vhostspy.relay.endpoint import Connector, Listener
+from vhostspy.relay.pairing import COLLECT_AFTER
+from vhostspy.relay.session import Session
 
 from .harness import (
     Relayed,
@@ -70,6 +73,32 @@ def test_500_sessions_leave_nothing_behind(relayed: Relayed, at_once: int) -> No
     records = relayed.stop()
     assert len(messages(records)) == 1000
     assert [event["text"] for event in events(records, "open")] == [f"session {at} begins" for at in range(1, 501)]
+
+
+@pytest.mark.parametrize("at_once", [1, 20], ids=["one after another", "20 at once, and one that stays"])
+def test_sessions_that_are_over_are_forgotten_without_a_collector(relayed: Relayed, at_once: int) -> None:
+    """The command turns it off, so that no collection falls into a burst; a day has very many sessions."""
+    staying = relayed.open() if at_once > 1 else None
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    try:
+        for _ in range(200 // at_once):
+            pairs = [relayed.open() for _ in range(at_once)]
+            relayed.forget()
+            for front, back in pairs:
+                exchange(front, back)
+                front.close()
+                back.close()
+            until(lambda: len(relayed.relay.sessions) == (1 if staying else 0))
+        relayed.call(lambda: None)
+        left = sum(isinstance(one, Session) for one in gc.get_objects())
+    finally:
+        gc.enable()
+        gc.unfreeze()
+    assert left <= COLLECT_AFTER + 1
+    for sock in staying or ():
+        sock.close()
 
 
 @pytest.mark.soak

@@ -7,6 +7,7 @@ if nobody is yet, it is tried again with growing pauses.
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 from collections import deque
@@ -33,6 +34,8 @@ FIRST_PAUSE_NS = 10_000_000
 LONGEST_PAUSE_NS = 500_000_000
 #: how long no connection is accepted after the process ran out of descriptors
 ACCEPT_PAUSE_NS = 100_000_000
+#: after so many sessions what they left is collected, even while there are others; else when there are none
+COLLECT_AFTER = 32
 
 
 class Settings(NamedTuple):
@@ -76,6 +79,7 @@ class Relay:
         #: that to the front-end's side while there is none to the back-end's, where both peers listen
         self._first: Waiting | None = None
         self._listening = False
+        self._ended = 0
         #: connections could not be accepted lately, which was said
         self._refusing = False
 
@@ -140,6 +144,9 @@ class Relay:
 
     def session_ended(self, session: Session) -> None:
         self.sessions.remove(session)
+        self._ended += 1
+        if not gc.isenabled() and (not self.sessions or self._ended % COLLECT_AFTER == 0):
+            self.loop.call_at(0, _collect)  # not now: the session is still in use by whoever ended it
         if self.settings.once and not session.silent:
             self.stop()
         elif self.settings.once:
@@ -320,6 +327,11 @@ class Relay:
             pid = int.from_bytes(credentials[:4], byteorder)
             found[name] = {"path": side.name, "pid": pid, "program": _program(pid)}
         return found
+
+
+def _collect(now: int) -> None:
+    """Sessions, channels and directions refer to each other, and the process may run without a collector."""
+    gc.collect()
 
 
 def _unread(sock: socket.socket) -> int:
