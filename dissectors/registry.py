@@ -2,14 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from .rows import ACK, EMPTY, Channel, Message, Protocol
-from .vfio_user import VFIO_USER
-from .vhost_user import VHOST_USER
-from .vhost_user_gpu import VHOST_USER_GPU
 
-PROTOCOLS: Mapping[str, Protocol] = {protocol.name: protocol for protocol in (VHOST_USER, VHOST_USER_GPU, VFIO_USER)}
+
+def _vhost_user() -> Protocol:
+    from .vhost_user import VHOST_USER
+
+    return VHOST_USER
+
+
+def _vhost_user_gpu() -> Protocol:
+    from .vhost_user_gpu import VHOST_USER_GPU
+
+    return VHOST_USER_GPU
+
+
+def _vfio_user() -> Protocol:
+    from .vfio_user import VFIO_USER
+
+    return VFIO_USER
+
+
+class _Protocols(Mapping[str, Protocol]):
+    """Each is loaded when it is first asked for: the tables take longer than all else before the relay listens."""
+
+    def __init__(self, sources: dict[str, Callable[[], Protocol]]) -> None:
+        self._sources = sources
+        self._loaded: dict[str, Protocol] = {}
+
+    def __getitem__(self, name: str) -> Protocol:
+        found = self._loaded.get(name)
+        if found is None:
+            found = self._loaded[name] = self._sources[name]()
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._sources)
+
+    def __len__(self) -> int:
+        return len(self._sources)
+
+
+PROTOCOLS: Mapping[str, Protocol] = _Protocols(
+    {"vhost-user": _vhost_user, "vhost-user-gpu": _vhost_user_gpu, "vfio-user": _vfio_user}
+)
+#: those that a session begins with; the others are spoken on a socket that is passed in one
+MAIN = ("vhost-user", "vfio-user")
 
 
 def channel(protocol: str, name: str) -> Channel | None:

@@ -14,6 +14,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from vhostspy.capture.writer import Writer
+from vhostspy.dissectors.registry import MAIN, PROTOCOLS
 from vhostspy.errors import WrongUse
 from vhostspy.relay.control import Control
 from vhostspy.relay.endpoint import Connector, Listener
@@ -62,7 +63,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     show.add_argument("-q", "--quiet", action="store_true", help="print no messages")
     add_output_arguments(show)
     act = parser.add_argument_group("protocol")
-    act.add_argument("--protocol", metavar="NAME", type=one_of(*_protocols()), help="told from the first message")
+    act.add_argument("--protocol", metavar="NAME", type=one_of(*MAIN), help="told from the first message")
     act.add_argument("--exact-reads", action="store_true", help="pass pieces of messages on as they come")
     for name, what in (("mask", "clear"), ("offer", "set")):
         for kind in ("features", "protocol-features"):
@@ -77,12 +78,6 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--enforce", action="store_true", help="end a session at its first error, before the message goes on"
     )
     add_rule_arguments(rules)
-
-
-def _protocols() -> list[str]:
-    from vhostspy.dissectors.registry import PROTOCOLS
-
-    return [name for name, protocol in PROTOCOLS.items() if "main" in protocol.channels]
 
 
 def _seconds(text: str) -> float:
@@ -150,6 +145,7 @@ def _run(options: Namespace, target: Target, sides: Any, new_policy: Any) -> int
     )  # fmt: skip
     writer.flush()
     stop_on_signals(relay)
+    tuple(PROTOCOLS.values())  # it listens already; but no session's first message is to wait for a table
     control = Control(relay, target.path)
     viewers = Viewers(options, target, relay)
     relay.start()
