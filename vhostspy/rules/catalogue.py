@@ -5,11 +5,55 @@ from __future__ import annotations
 from collections.abc import Iterator
 from types import ModuleType
 
-from . import descriptors, gates, header, negotiation, ownership, replies, sizes
+from . import (
+    backend_channel,
+    config,
+    descriptors,
+    device_state,
+    gates,
+    header,
+    inflight,
+    iotlb,
+    log,
+    memory,
+    negotiation,
+    net,
+    ownership,
+    postcopy,
+    replies,
+    running,
+    shared_objects,
+    shmem,
+    sizes,
+    status,
+    vrings,
+)
 from .rule import Rule
 
 #: a module a family; its rules are those of its names that are rules
-MODULES: tuple[ModuleType, ...] = (header, descriptors, sizes, negotiation, gates, replies, ownership)
+MODULES: tuple[ModuleType, ...] = (
+    header,
+    descriptors,
+    sizes,
+    negotiation,
+    gates,
+    replies,
+    ownership,
+    memory,
+    vrings,
+    running,
+    inflight,
+    log,
+    postcopy,
+    config,
+    iotlb,
+    backend_channel,
+    shared_objects,
+    shmem,
+    device_state,
+    status,
+    net,
+)
 
 
 def _rules_of(module: ModuleType) -> Iterator[Rule]:

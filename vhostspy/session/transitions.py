@@ -227,6 +227,14 @@ def _add_mem_reg(session: Session, message: Message, fields: Fields) -> Session:
     return session._replace(regions=(*session.regions, region))
 
 
+def _add_refused(session: Session, message: Message, fields: Fields) -> Session:
+    """A region that the back-end did not take is not there."""
+    if not message.failed:
+        return session
+    regions = tuple(region for region in session.regions if region.no != message.answers)
+    return session if len(regions) == len(session.regions) else session._replace(regions=regions)
+
+
 def _rem_mem_reg(session: Session, message: Message, fields: Fields) -> Session:
     """Removal goes by guest address, size and user address; the offset does not count."""
     gone = _region(message, fields, None)
@@ -388,6 +396,10 @@ def _device_state(session: Session, message: Message, fields: Fields) -> Session
     return session._replace(device_state=(fields.get("direction", 0), message.no))
 
 
+def _device_state_refused(session: Session, message: Message, fields: Fields) -> Session:
+    return session._replace(device_state=None) if fields.get("error") else session
+
+
 def _device_state_checked(session: Session, message: Message, fields: Fields) -> Session:
     return session._replace(device_state=None)
 
@@ -442,7 +454,9 @@ _REPLIES: Mapping[str, Handler] = {
     "GET_INFLIGHT_FD": _inflight,
     "GET_STATUS": _status,
     "GET_CONFIG": _config,
+    "ADD_MEM_REG": _add_refused,
     "POSTCOPY_LISTEN": _postcopy_refused,
+    "SET_DEVICE_STATE_FD": _device_state_refused,
     "CHECK_DEVICE_STATE": _device_state_checked,
     "GET_SHMEM_CONFIG": _shmem,
 }

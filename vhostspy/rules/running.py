@@ -1,0 +1,125 @@
+"""Stopping rings: GET_VRING_BASE, what it answers, and where the ring goes on."""
+
+from __future__ import annotations
+
+from vhostspy.session import ledger as ledgers
+
+from .gates import FRONT
+from .negotiation import PROTOCOL_BIT
+from .replies import SECOND, age
+from .rule import Breach, Case, Outcome, Slot, every, reply, request, rule
+
+SUSPENDED = "vhost-user, Suspended device state"
+STATES = "vhost-user, Ring states"
+INDEX = "vhost-user, Vring descriptor index for split virtqueues"
+#: where rings begin: split ones, and packed ones with both wrap counters set
+FRESH = (0, 0x80008000)
+#: a ring that needs longer to drain is worth a note
+SLOW_NS = SECOND // 2
+_STOPS = ("GET_VRING_BASE", "GET_VRING_BASE_SKIP_DRAIN")
+
+
+@rule("VU-RUN-01", "error", "GET_VRING_BASE asks with 0 in num", FRONT + "GET_VRING_BASE", on=request(*_STOPS))
+def reserved(case: Case) -> Outcome:
+    num = case.fields["num"]
+    return f"{case.name}: expected 0 in num, which is reserved, came {num}" if num else None
+
+
+@rule("VU-RUN-02", "warning", "GET_VRING_BASE is for rings that are started", FRONT + "GET_VRING_BASE",
+      on=request(*_STOPS), bends=("qemu",))  # fmt: skip
+def not_started(case: Case) -> Outcome:
+    index = case.fields["index"]
+    ring = case.before.rings.get(index)
+    if not case.sure or ring is not None and ring.started:
+        return None
+    state = "was never set up" if ring is None or ring.size is None and ring.addresses is None else "is not"
+    return f"{case.name}: expected ring {index} to be started, it {state}"
+
+
+@rule(
+    "VU-RUN-03", "warning", "GET_VRING_BASE answers with a position the ring can have reached", INDEX,
+    on=(request("SET_VRING_BASE"), reply(*_STOPS)), notes="Back to before where it was begun: what is there is lost.",
+)  # fmt: skip
+def base_implausible(case: Case) -> Outcome:
+    fields, message = case.fields, case.message
+    index = fields.get("index")
+    begun = case.memory.of("VU-RUN-03")
+    if message.kind == "request":
+        if "num" in fields:
+            begun[index] = (fields["num"], message.no)
+        return None
+    num = fields.get("num")
+    if num is None:
+        return None
+    if num >> 16:
+        return f"{case.name}: expected a position of 16 bits for split ring {index}, came {num:#x}"
+    base, no = begun.get(index, (None, 0))
+    if base is None or (num - base) & 0xFFFF < 0x8000:
+        return None
+    text = f"{case.name}: expected ring {index} at {base & 0xFFFF} as in #{no}, or further, came {num}"
+    return Breach(text, evidence=(no, message.answers or 0))
+
+
+@rule("VU-RUN-05", "warning", "a ring is disabled before it is stopped", STATES, on=request(*_STOPS),
+      bends=("dpdk", "spdk", "qemu"),
+      notes="It may also be stopped as it is; so QEMU does with network devices.")  # fmt: skip
+def stopped_enabled(case: Case) -> Outcome:
+    ring = case.before.rings.get(case.fields["index"])
+    if ring is None or not ring.enabled or not ring.started or not (case.before.virtio_agreed or 0) & PROTOCOL_BIT:
+        return None
+    if not case.first("VU-RUN-05"):
+        return None
+    return f"{case.name}: expected SET_VRING_ENABLE 0 for ring {ring.number} before it, it is enabled"
+
+
+@rule(
+    "VU-RUN-06", "warning", "a ring goes on where GET_VRING_BASE said that it stopped", FRONT + "SET_VRING_BASE",
+    on=(request("SET_VRING_BASE", "RESET_DEVICE", "RESET_OWNER", "SET_STATUS"), reply(*_STOPS)),
+    bends=("cloud-hypervisor",), notes="From the beginning, as after a restart of the guest: a note.",
+)  # fmt: skip
+def goes_on_elsewhere(case: Case) -> Outcome:
+    message = case.message
+    #: ring -> (where it stopped, the answer)
+    stopped: dict[int, tuple[int, int]] = case.memory.of("VU-RUN-06")
+    index = case.fields.get("index", -1)
+    ring = case.after.rings.get(index)
+    if message.is_reply:
+        if ring is not None and ring.base is not None and len(stopped) < 4096:
+            stopped[index] = (ring.base, message.no)
+        return None
+    if message.name != "SET_VRING_BASE":
+        if message.name != "SET_STATUS" or not case.fields.get("status"):
+            stopped.clear()  # a reset: rings begin anew
+        return None
+    was, no = stopped.pop(index, (None, 0))
+    if was is None or ring is None or ring.base is None or ring.base == was:
+        return None
+    text = f"SET_VRING_BASE: expected ring {index} to go on at {was} as in #{no}, came {ring.base}"
+    return Breach(text, evidence=(no,), severity="note" if ring.base in FRESH else None)
+
+
+@rule("VU-RUN-07", "note", "a ring stops within half a second", FRONT + "GET_VRING_BASE", on=reply(*_STOPS))
+def drains(case: Case) -> Outcome:
+    took = case.message.latency_ns or 0
+    if took < SLOW_NS:
+        return None
+    return f"{case.name}: expected ring {case.fields.get('index')} to stop within 500 ms, it took {age(took)}"
+
+
+def _own_requests(slot: Slot) -> bool:
+    return slot.channel == "backend" and slot.kind == "request" and slot.sender == 1
+
+
+@rule("VU-RUN-09", "warning", "once all rings are stopped the back-end only answers", SUSPENDED,
+      on=every(_own_requests, "requests of the back-end"), malformed=True)  # fmt: skip
+def speaks_while_suspended(case: Case) -> Outcome:
+    rings = case.before.rings.values()
+    if not case.sure or any(ring.started for ring in rings):
+        return None
+    if not any(ring.kick is not None for ring in rings):
+        return None  # it has not begun yet
+    if any(one.name in _STOPS for one in ledgers.outstanding(case.before.ledger, ("main", 1))):
+        return None  # it is just stopping
+    if not case.first("VU-RUN-09", case.message.name):
+        return None
+    return f"{case.name}: expected only answers from the back-end as all rings are stopped"
