@@ -278,7 +278,8 @@ REGION_WRITES_DONE = Layout(
 _DMA_ACCESS: tuple[Member, ...] = (_address("address", "DMA address"), Field("count", "u64", "bytes"))
 DMA_ACCESS = Layout("DMA access", _DMA_ACCESS, COMMAND + "DMA_READ")
 DMA_DATA = Layout("DMA data", (*_DMA_ACCESS, _DATA), COMMAND + "DMA_READ")
-#: QEMU's client has a count of 32 bits and puts the data right behind it; what it then sends is four bytes too long
+#: revisions of QEMU's client have a count of 32 bits and the data right behind it, then four bytes too much (Debian's
+#: 11.1.3 sends it as it should be)
 DMA_DATA_EARLY = Layout(
     "DMA data, four bytes early",
     (
@@ -419,7 +420,7 @@ COMMANDS = (
         info="region {index}",
         reply_info="region {index}, {length}, {region_flags:names}",
         notes="The answer carries the region's file if MMAP is set. Where capabilities do not fit into argsz it has "
-        "none of them, and tells in argsz how much they take.",
+        "none of them, and tells in argsz how much they take; QEMU refuses it if cap_offset is 0 then.",
     ),
     Message(
         "DEVICE_GET_REGION_IO_FDS", 6, FRONT_END, answer="reply",
@@ -462,7 +463,7 @@ COMMANDS = (
         text="Writes to a region.",
         info="{region}, {count*byte} at {offset}: {data:brief}",
         reply_info="{region}, {count*byte} at {offset}|nothing",
-        notes="QEMU asks for no reply, but where the region can be mapped.",
+        notes="A client that need not know when it is done asks for no reply.",
     ),
     Message(
         "DMA_READ", 11, BACK_END, request=(DMA_ACCESS,), reply=(DMA_DATA, DMA_DATA_EARLY), answer="reply",
@@ -471,7 +472,8 @@ COMMANDS = (
         info="{count*byte} at {address}",
         reply_info="{count*byte} at {address}: {data:brief}|"
         "{early_count*byte} at {address}: {early_data:brief}, four bytes early",
-        notes="On the second socket if there is one. QEMU's client puts the data four bytes early.",
+        notes="On the second socket if there is one. Revisions of QEMU's client put the data four bytes early. It does not "
+        "serve this while it waits for a reply of its own: a device that asks before it replies is not answered.",
     ),
     Message(
         "DMA_WRITE", 12, BACK_END, request=(DMA_DATA, DMA_DATA_EARLY), reply=(DMA_ACCESS,), answer="reply",

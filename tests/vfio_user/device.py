@@ -2,7 +2,8 @@
 
 Registers (32 bits, native): 0x00 identity, 0x04 scratch, 0x08 and 0x0c DMA address, 0x10 bytes, 0x14 command: 1 fetches
 so many bytes from memory into the buffer, 2 stores them from there, 3 only interrupts; each interrupts when it is done.
-0x18 tells how it went (0, or an error number).
+0x18 tells how it went: 0, or an error number; EINPROGRESS while it runs. That begins after the write was answered: a
+client may wait for the answer before it does anything else, and then could not serve the DMA (QEMU's does so).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ IDENTITY = 0x59505356  # VSPY
 SCRATCH, ADDRESS, LENGTH, COMMAND, STATUS = 0x04, 0x08, 0x10, 0x14, 0x18
 FETCH, STORE, INTERRUPT = 1, 2, 3
 PAGE = 4096
-VENDOR, DEVICE = 0x1B36, 0x0105  # the test device's
+VENDOR, DEVICE = 0x1234, 0x7673  # nobody's
 
 #: region -> bytes
 REGIONS = {0: PAGE, 2: 2 * PAGE, 7: 256}
@@ -38,6 +39,8 @@ class Device:
     def __init__(self, read: Callable[[int, int], bytes], write: Callable[[int, bytes], None]) -> None:
         self._read = read
         self._write = write
+        #: a command was written, and is to be run
+        self.pending = False
         self.mappings: list[Mapping] = []
         #: (type of interrupt, number) -> eventfd
         self.eventfds: dict[tuple[int, int], int] = {}
@@ -85,7 +88,8 @@ class Device:
             if offset >= 4 and offset != STATUS:
                 self.registers[offset : offset + len(data)] = data
             if offset == COMMAND:
-                self._run(*unpack_from("=QII", self.registers, ADDRESS))
+                pack_into("=I", self.registers, STATUS, errno.EINPROGRESS)
+                self.pending = True
 
     def _inside(self, region: int, offset: int, count: int) -> None:
         if region not in REGIONS or offset + count > REGIONS[region]:
@@ -118,7 +122,10 @@ class Device:
                 return
         raise OSError(errno.ENOENT, "not mapped")
 
-    def _run(self, address: int, count: int, command: int) -> None:
+    def run(self) -> None:
+        """What the registers say."""
+        self.pending = False
+        address, count, command = unpack_from("=QII", self.registers, ADDRESS)
         status = 0
         try:
             if command == FETCH:

@@ -70,6 +70,8 @@ class Server:
         try:
             while True:
                 self._answer(self.wire.receive())
+                while self.device.pending:
+                    self.device.run()
         except (Gone, ConnectionError):
             pass
         finally:
@@ -134,9 +136,9 @@ class Server:
         # the buffer may be mapped, and its capability tells that only the first page of it may
         capability = pack("=HHIIIQQ", 1, 1, 0, 1, 0, 0, 4096)
         size = 32 + len(capability)
-        if argsz < size:
-            return pack("=IIIIQQ", size, 15, index, 0, length, 0), [os.dup(self.device.buffer_fd)]
-        return pack("=IIIIQQ", size, 15, index, 32, length, 0) + capability, [os.dup(self.device.buffer_fd)]
+        # where it does not fit it is left out, and told all the same: QEMU refuses an offset of 0 then
+        told = pack("=IIIIQQ", size, 15, index, 32, length, 0)
+        return told if argsz < size else told + capability, [os.dup(self.device.buffer_fd)]
 
     def _io_fds(self, asked: Packet) -> Answer:
         argsz, _, index = unpack_from("=III", asked.payload)
@@ -223,16 +225,13 @@ class Server:
         self._ask(DMA_WRITE, pack("=QQ", address, len(data)) + data)
 
     def _ask(self, command: int, payload: bytes) -> Packet:
-        """Until the reply comes; the client's commands meanwhile wait (its own replies cannot be among them)."""
+        """Until the reply comes; on the same socket the client may go on with its own commands meanwhile."""
         msgid = self.own.send(command, payload)
-        waiting = []
         while True:
             came = self.own.receive()
             if came.is_reply and came.msgid == msgid:
                 break
-            waiting.append(came)
-        for packet in waiting:
-            self._answer(packet)
+            self._answer(came)
         if came.error:
             raise OSError(came.error, "the client refuses")
         return came

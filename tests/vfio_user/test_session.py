@@ -7,6 +7,7 @@ import select
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from errno import EINPROGRESS
 from pathlib import Path
 from struct import pack, unpack, unpack_from
 
@@ -19,7 +20,7 @@ from vhostspy.message import Message
 from vhostspy.pipeline import Pipeline
 
 from .client import Client, Refused
-from .device import ADDRESS, COMMAND, FETCH, IDENTITY, INTERRUPT, LENGTH, SCRATCH, STATUS, STORE
+from .device import ADDRESS, COMMAND, FETCH, IDENTITY, INTERRUPT, LENGTH, SCRATCH, STATUS, STORE, VENDOR
 from .server import Server
 from .wire import (
     BAR0,
@@ -115,7 +116,11 @@ def dma(client: Client, address: int, count: int, command: int) -> int:
     client.write(BAR0, ADDRESS, pack("=Q", address))
     client.write(BAR0, LENGTH, pack("=I", count), posted=True)
     client.write(BAR0, COMMAND, pack("=I", command))
-    return client.read_u32(BAR0, STATUS)
+    for _ in range(1000):
+        status = client.read_u32(BAR0, STATUS)
+        if status != EINPROGRESS:
+            return status
+    raise TimeoutError("the device does not get ready")
 
 
 @pytest.mark.parametrize("twin", [False, True], ids=["one socket", "two sockets"])
@@ -178,7 +183,7 @@ def test_every_command(talk: Talk) -> None:
         assert came()
         ask(DEVICE_SET_IRQS, pack("=IIIII", 20, 0x21, ERR, 0, 0))
     vendor, _ = unpack("<HH", client.read(CONFIG, 0, 4))
-    assert vendor == 0x1B36
+    assert vendor == VENDOR
     client.write(CONFIG, 0x10, b"\xff" * 4)
     assert client.read_u32(CONFIG, 0x10) == 0xFFFF_F000
     assert client.read_u32(BAR0, 0) == IDENTITY
