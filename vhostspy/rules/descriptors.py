@@ -44,7 +44,7 @@ def _fds(slot: Slot) -> Fds | None:
 
 @rule(
     "VU-FD-01", "error", "descriptors come with the first octet of the header", COMMUNICATION, on=every(),
-    malformed=True,
+    malformed=True, pure=True,
 )  # fmt: skip
 def late(case: Case) -> Outcome:
     message = case.message
@@ -66,14 +66,14 @@ def _carries_none(slot: Slot) -> bool:
 
 @rule(
     "VU-FD-02", "error", "no descriptors with messages that carry none", COMMUNICATION, on=every(_carries_none),
-    malformed=True, notes="REM_MEM_REG: see VU-MEM-12.",
+    malformed=True, pure=True, notes="REM_MEM_REG: see VU-MEM-12.",
 )  # fmt: skip
 def none_wanted(case: Case) -> Outcome:
     return counted(case, 0)
 
 
 @rule("VU-FD-03", "error", "SET_MEM_TABLE carries one descriptor a region", FRONT + "SET_MEM_TABLE",
-      on=request("SET_MEM_TABLE"))  # fmt: skip
+      on=request("SET_MEM_TABLE"), pure=True)  # fmt: skip
 def one_a_region(case: Case) -> Outcome:
     count = case.fields.get("count", 0)
     return counted(case, count, why=f"for {count} regions")
@@ -83,7 +83,7 @@ _ONE = ("SET_LOG_FD", "SET_BACKEND_REQ_FD", "SET_INFLIGHT_FD", "GPU_SET_SOCKET",
 
 
 @rule("VU-FD-04", "error", f"exactly one descriptor with {', '.join(_ONE)}", "vhost-user, Front-end message types",
-      on=request(*_ONE), malformed=True)  # fmt: skip
+      on=request(*_ONE), malformed=True, pure=True)  # fmt: skip
 def exactly_one(case: Case) -> Outcome:
     message = case.message
     # in postcopy a last message of 8 octets acknowledges the back-end's addresses
@@ -92,14 +92,14 @@ def exactly_one(case: Case) -> Outcome:
 
 
 @rule("VU-FD-05", "error", "SET_VRING_KICK, _CALL and _ERR carry one descriptor, and none with NOFD",
-      FRONT + "SET_VRING_KICK", on=request("SET_VRING_KICK", "SET_VRING_CALL", "SET_VRING_ERR"))  # fmt: skip
+      FRONT + "SET_VRING_KICK", on=request("SET_VRING_KICK", "SET_VRING_CALL", "SET_VRING_ERR"), pure=True)  # fmt: skip
 def by_nofd(case: Case) -> Outcome:
     nofd = bool(case.fields.get("nofd"))
     return counted(case, 0 if nofd else 1, why=f"as NOFD is {'set' if nofd else 'clear'}")
 
 
 @rule("VU-FD-06", "error", "SET_LOG_BASE carries one descriptor with LOG_SHMFD, and none without",
-      "vhost-user, Migration", on=request("SET_LOG_BASE"))  # fmt: skip
+      "vhost-user, Migration", on=request("SET_LOG_BASE"), pure=True)  # fmt: skip
 def by_log_shmfd(case: Case) -> Outcome:
     agreed = case.before.protocol_agreed
     if agreed is None or not case.sure:
@@ -109,7 +109,7 @@ def by_log_shmfd(case: Case) -> Outcome:
 
 
 @rule("VU-FD-07", "error", "the reply of GET_INFLIGHT_FD carries one descriptor, unless mmap_length is 0",
-      FRONT + "GET_INFLIGHT_FD", on=reply("GET_INFLIGHT_FD"))  # fmt: skip
+      FRONT + "GET_INFLIGHT_FD", on=reply("GET_INFLIGHT_FD"), pure=True)  # fmt: skip
 def by_inflight_length(case: Case) -> Outcome:
     length = case.fields.get("mmap_length", 0)
     return counted(case, 1 if length else 0, why=f"as mmap_length is {length}")
@@ -126,7 +126,8 @@ def userfault(case: Case) -> Outcome:
 
 
 @rule("VU-FD-09", "error", "the reply of SET_DEVICE_STATE_FD carries a descriptor when its bit 8 is clear, and only "
-      "then; none together with an error", FRONT + "SET_DEVICE_STATE_FD", on=reply("SET_DEVICE_STATE_FD"))  # fmt: skip
+      "then; none together with an error", FRONT + "SET_DEVICE_STATE_FD", on=reply("SET_DEVICE_STATE_FD"),
+      pure=True)  # fmt: skip
 def by_state_answer(case: Case) -> Outcome:
     fields = case.fields
     if fields.get("error"):
@@ -136,7 +137,7 @@ def by_state_answer(case: Case) -> Outcome:
 
 
 @rule("VU-FD-10", "error", "the reply of GET_SHARED_OBJECT carries at most one descriptor", FRONT + "GET_SHARED_OBJECT",
-      on=reply("GET_SHARED_OBJECT"), malformed=True)  # fmt: skip
+      on=reply("GET_SHARED_OBJECT"), malformed=True, pure=True)  # fmt: skip
 def one_object(case: Case) -> Outcome:
     return counted(case, 0, 1)
 
@@ -145,7 +146,7 @@ def one_object(case: Case) -> Outcome:
     "VU-FD-11", "error", "descriptors on the back-end channel only with BACKEND_SEND_FD, and at most 8",
     "vhost-user, Back-end communication",
     on=every(lambda slot: slot.channel == "backend" and slot.kind == "request" and slot.sender == BACK_END),
-    bends=("crosvm", "rust-vmm"), malformed=True,
+    bends=("crosvm", "rust-vmm"), malformed=True, pure=True,
 )  # fmt: skip
 def on_back_end_channel(case: Case) -> Outcome:
     message = case.message
@@ -161,7 +162,7 @@ def on_back_end_channel(case: Case) -> Outcome:
 
 
 @rule("VU-FD-12", "error", "SHMEM_MAP carries one descriptor, SHMEM_UNMAP none", BACK + "SHMEM_MAP",
-      on=request("SHMEM_MAP", "SHMEM_UNMAP", channel="backend"), malformed=True)  # fmt: skip
+      on=request("SHMEM_MAP", "SHMEM_UNMAP", channel="backend"), malformed=True, pure=True)  # fmt: skip
 def mapped(case: Case) -> Outcome:
     return counted(case, 1 if case.message.name == "SHMEM_MAP" else 0)
 
@@ -170,8 +171,7 @@ def mapped(case: Case) -> Outcome:
     "VU-FD-13", "error", "SHARED_OBJECT_LOOKUP: one descriptor in a reply of 0, none in others and in the request",
     BACK + "SHARED_OBJECT_LOOKUP",
     on=(request("SHARED_OBJECT_LOOKUP", channel="backend"), reply("SHARED_OBJECT_LOOKUP", channel="backend")),
-    bends=("qemu", "rust-vmm"),
-)  # fmt: skip
+    bends=("qemu", "rust-vmm"), pure=True)  # fmt: skip
 def looked_up(case: Case) -> Outcome:
     if not case.message.is_reply:
         return counted(case, 0, why="in the request")

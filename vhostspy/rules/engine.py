@@ -24,14 +24,18 @@ Key = tuple[str, str, int, str, int | None, str | None]
 
 
 class Listeners:
-    """The rules of one slot: those for all messages, and those that only see what fits a layout."""
+    """The rules of one slot: those for all messages, and those that only see what fits a layout; pure and others."""
 
-    __slots__ = ("form", "meaning")
+    __slots__ = ("any", "form", "meaning", "observers", "pure_form", "pure_meaning")
 
-    def __init__(self, rules: Iterable[Rule]) -> None:
+    def __init__(self, observers: Iterable[Rule], rules: Iterable[Rule]) -> None:
+        self.observers = tuple(observers)
         listening = tuple(rules)
-        self.form = tuple(rule for rule in listening if rule.malformed)
-        self.meaning = tuple(rule for rule in listening if not rule.malformed)
+        self.any = bool(listening or self.observers)
+        self.pure_form = tuple(rule for rule in listening if rule.malformed and rule.pure)
+        self.pure_meaning = tuple(rule for rule in listening if not rule.malformed and rule.pure)
+        self.form = tuple(rule for rule in listening if rule.malformed and not rule.pure)
+        self.meaning = tuple(rule for rule in listening if not rule.malformed and not rule.pure)
 
 
 class Rules:
@@ -57,20 +61,36 @@ class Rules:
             return ()  # not the peers' doing
         key = (message.protocol, message.channel, message.sender, message.kind, message.id, message.name)
         listeners = self._slots.get(key) or self._listeners(key, message)
-        if not listeners.form and not listeners.meaning:
+        if not listeners.any:
             return ()
-        case = Case(before, message, after, self._memory(before))
+        memory = self._memories.get(before.number) or self._memory(before)
+        case = Case(before, message, after, memory)
+        clean = memory.still_clean(before)
+        octets = (message.data, len(message.fds), key)
+        # what is the same as before is right as before; what came in a remarkable way is looked at each time
+        known = not message.marks and octets in clean
         findings: list[Finding] = []
-        for rule in listeners.form:
+        for observer in listeners.observers:
+            observer.check(case)
+        if not known and listeners.pure_form:
+            self._ask(listeners.pure_form, case, findings)
+        if listeners.form:
+            self._ask(listeners.form, case, findings)
+        if (listeners.meaning or listeners.pure_meaning and not known) and (known or _readable(message)):
+            if not known:
+                self._ask(listeners.pure_meaning, case, findings)
+            self._ask(listeners.meaning, case, findings)
+        if findings:
+            return tuple(findings)
+        if not known and len(message.data) <= MOST_OCTETS and not message.marks and _readable(message):
+            clean.add(octets)
+        return ()
+
+    def _ask(self, rules: tuple[Rule, ...], case: Case, findings: list[Finding]) -> None:
+        for rule in rules:
             outcome = rule.check(case)
             if outcome is not None:
-                self._found(findings, rule, outcome, message, case.memory)
-        if listeners.meaning and _readable(message):
-            for rule in listeners.meaning:
-                outcome = rule.check(case)
-                if outcome is not None:
-                    self._found(findings, rule, outcome, message, case.memory)
-        return tuple(findings)
+                self._found(findings, rule, outcome, case.message, case.memory)
 
     def judge_event(self, before: Session, event: Event, after: Session) -> tuple[Finding, ...]:
         """What an event shows to be wrong: a silence that has lasted, an end of file at the wrong time."""
@@ -102,12 +122,8 @@ class Rules:
         if len(self._slots) > MOST_SLOTS:
             self._slots.clear()  # peers may make up message numbers
         slot = Slot(message.protocol, message.channel, message.sender, message.kind, message.id, message.row)
-        chosen = [
-            rule
-            for rule in (*OBSERVERS, *self.rules)
-            if any(topic.messages is not None and topic.messages(slot) for topic in rule.on)
-        ]
-        listeners = self._slots[key] = Listeners(chosen)
+        chosen = [[rule for rule in rules if _listens(rule, slot)] for rules in (OBSERVERS, self.rules)]
+        listeners = self._slots[key] = Listeners(*chosen)
         return listeners
 
     def _found(
@@ -122,7 +138,13 @@ class Rules:
                 findings.append(finding)
 
 
+def _listens(rule: Rule, slot: Slot) -> bool:
+    return any(topic.messages is not None and topic.messages(slot) for topic in rule.on)
+
+
 MOST_SLOTS = 4096
+#: longer messages are judged each time
+MOST_OCTETS = 256
 
 
 def _readable(message: Message) -> bool:

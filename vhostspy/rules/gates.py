@@ -106,7 +106,9 @@ def _gate(id: str, severity: Severity, source: str, places: tuple[tuple[str, str
     names = ", ".join(dict.fromkeys(name for _, name in places))
     chosen = frozenset(places)
     on = every(lambda slot: _requests(slot, chosen), f"{names} (request)")
-    return rule(id, severity, f"{names} only once the feature was agreed on", source, on=on, malformed=True)(_checked)
+    return rule(id, severity, f"{names} only once the feature was agreed on", source, on=on, malformed=True, pure=True)(
+        _checked
+    )
 
 
 def _checked(case: Case) -> Outcome:
@@ -129,7 +131,7 @@ FAMILIES: tuple[Rule, ...] = tuple(_gate(*family) for family in _FAMILIES)
     "vhost-user, Protocol features",
     on=every(lambda slot: slot.kind == "request" and slot.row is not None and bool(slot.row.needs)
              and (slot.channel, slot.row.name) not in GATED),
-    malformed=True,
+    malformed=True, pure=True,
 )  # fmt: skip
 def not_agreed(case: Case) -> Outcome:
     return ungated(case)
@@ -139,7 +141,7 @@ def not_agreed(case: Case) -> Outcome:
     "VU-BE-01", "error", "messages on the back-end channel only with BACKEND_REQ and SET_BACKEND_REQ_FD",
     "vhost-user, Back-end communication",
     on=every(lambda slot: slot.kind == "request" and slot.channel == "backend", "requests on the back-end channel"),
-    malformed=True,
+    malformed=True, pure=True,
 )  # fmt: skip
 def back_end_channel_not_agreed(case: Case) -> Outcome:
     agreed = case.before.protocol_agreed

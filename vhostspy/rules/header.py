@@ -26,7 +26,7 @@ def _requests(slot: Slot) -> bool:
     return slot.kind == "request"
 
 
-@rule("VU-HDR-01", "error", "the version in the flags is 1", HEADER, on=every(), malformed=True)
+@rule("VU-HDR-01", "error", "the version in the flags is 1", HEADER, on=every(), malformed=True, pure=True)
 def version(case: Case) -> Outcome:
     came = (case.message.flags or 0) & 3
     if came == 1:
@@ -34,7 +34,7 @@ def version(case: Case) -> Outcome:
     return f"{case.name}: expected version 1 in the flags, came {came} (flags {case.message.flags:#x})"
 
 
-@rule("VU-HDR-02", "error", "flag bits 4 to 31 are zero", HEADER, on=every(), malformed=True)
+@rule("VU-HDR-02", "error", "flag bits 4 to 31 are zero", HEADER, on=every(), malformed=True, pure=True)
 def reserved_flags(case: Case) -> Outcome:
     came = (case.message.flags or 0) & ~0xF
     return f"{case.name}: expected reserved flag bits to be zero, came {came:#x}" if came else None
@@ -42,7 +42,7 @@ def reserved_flags(case: Case) -> Outcome:
 
 @rule(
     "VU-HDR-03", "error", "message 0 is never sent", "libvhost-user, vu_dispatch: exits on it",
-    on=every(lambda slot: slot.id == 0), malformed=True,
+    on=every(lambda slot: slot.id == 0), malformed=True, pure=True,
 )  # fmt: skip
 def number_zero(case: Case) -> Outcome:
     return f"expected the number of a message, came 0 (flags {case.message.flags:#x}, {case.message.size} bytes)"
@@ -50,7 +50,7 @@ def number_zero(case: Case) -> Outcome:
 
 @rule(
     "VU-HDR-04", "warning", "the message's number is a known one", "vhost-user, Front-end message types",
-    on=every(lambda slot: slot.id != 0 and (slot.row is None or slot.id in VENDOR_IDS)), malformed=True,
+    on=every(lambda slot: slot.id != 0 and (slot.row is None or slot.id in VENDOR_IDS)), malformed=True, pure=True,
     notes="Numbers of crosvm and of virtio-fs drafts (1000 to 1007) are a note.",
 )  # fmt: skip
 def unknown_number(case: Case) -> Outcome:
@@ -65,7 +65,8 @@ def unknown_number(case: Case) -> Outcome:
 
 @rule(
     "VU-HDR-05", "error", "requests do not have the REPLY bit", HEADER,
-    on=every(lambda slot: slot.kind in ("reply", "ack") and slot.sender == asker(slot.channel)), malformed=True,
+    on=every(lambda slot: slot.kind in ("reply", "ack") and slot.sender == asker(slot.channel)),
+      malformed=True, pure=True,
 )  # fmt: skip
 def request_with_reply_bit(case: Case) -> Outcome:
     return f"{case.name}: expected a request of this end, came one with the REPLY bit (flags {case.message.flags:#x})"
@@ -91,7 +92,7 @@ def answer_without_reply_bit(case: Case) -> Outcome:
 
 @rule(
     "VU-HDR-07", "error", "a payload has at most 2056 bytes", "QEMU, VhostUserMsg; libvhost-user, VhostUserMsg",
-    on=every(), malformed=True, notes="rust-vmm takes up to 4096 bytes.",
+    on=every(), malformed=True, pure=True, notes="rust-vmm takes up to 4096 bytes.",
 )  # fmt: skip
 def too_large(case: Case) -> Outcome:
     message = case.message
@@ -109,7 +110,7 @@ _ASKED_ANYWAY = frozenset(("IOTLB_MSG", "POSTCOPY_LISTEN", "POSTCOPY_END"))
 
 @rule(
     "VU-HDR-08", "warning", "NEED_REPLY is used only once REPLY_ACK is agreed on", REPLY_ACK_SOURCE,
-    on=every(_requests), malformed=True,
+    on=every(_requests), malformed=True, pure=True,
     notes="IOTLB_MSG, POSTCOPY_LISTEN and POSTCOPY_END, and the SET_PROTOCOL_FEATURES that agrees on it: a note.",
 )  # fmt: skip
 def need_reply_not_agreed(case: Case) -> Outcome:
@@ -128,7 +129,7 @@ def need_reply_not_agreed(case: Case) -> Outcome:
     "VU-HDR-09", "note", "NEED_REPLY is not set on what has a reply of its own", REPLY_ACK_SOURCE,
     on=every(lambda slot: slot.kind == "request" and slot.row is not None and slot.row.answer == "reply"
              and slot.row.name != "IOTLB_MSG"),
-    bends=("rust-vmm", "qemu"), malformed=True,
+    bends=("rust-vmm", "qemu"), malformed=True, pure=True,
 )  # fmt: skip
 def need_reply_of_a_reply(case: Case) -> Outcome:
     if not case.message.need_reply or not case.first("VU-HDR-09", case.message.channel, case.message.id):
@@ -138,7 +139,7 @@ def need_reply_of_a_reply(case: Case) -> Outcome:
 
 @rule(
     "VU-HDR-10", "error", "no connection ends in the middle of a message", "vhost-user, Communication",
-    on=every(), malformed=True,
+    on=every(), malformed=True, pure=True,
 )  # fmt: skip
 def cut(case: Case) -> Outcome:
     message = case.message
@@ -160,7 +161,7 @@ def _historic(slot: Slot) -> bool:
 
 @rule(
     "VU-HDR-11", "note", "a number is not used with a meaning of long ago",
-    "crosvm of 2023; virtio-fs drafts with DAX; other drafts", on=every(_historic), malformed=True,
+    "crosvm of 2023; virtio-fs drafts with DAX; other drafts", on=every(_historic), malformed=True, pure=True,
 )  # fmt: skip
 def historic_meaning(case: Case) -> Outcome:
     message = case.message

@@ -38,7 +38,7 @@ def _has(word: int, *bits: int) -> bool:
 
 
 @rule("VU-NEG-01", "error", "SET_FEATURES acknowledges only what was offered", FRONT + "GET_FEATURES",
-      on=request("SET_FEATURES"))  # fmt: skip
+      on=request("SET_FEATURES"), pure=True)  # fmt: skip
 def features_not_offered(case: Case) -> Outcome:
     offered = case.before.virtio_offered
     came = case.fields["features"]
@@ -51,13 +51,13 @@ def features_not_offered(case: Case) -> Outcome:
 
 @rule("VU-NEG-02", "error", "GET_ and SET_PROTOCOL_FEATURES only if PROTOCOL_FEATURES (bit 30) was offered",
       FRONT + "GET_PROTOCOL_FEATURES", on=request("GET_PROTOCOL_FEATURES", "SET_PROTOCOL_FEATURES"),
-      malformed=True)  # fmt: skip
+      malformed=True, pure=True)  # fmt: skip
 def protocol_features_not_offered(case: Case) -> Outcome:
     return ungated(case)
 
 
 @rule("VU-NEG-03", "error", "SET_PROTOCOL_FEATURES acknowledges only what was offered", PROTOCOL,
-      on=request("SET_PROTOCOL_FEATURES"))  # fmt: skip
+      on=request("SET_PROTOCOL_FEATURES"), pure=True)  # fmt: skip
 def protocol_bits_not_offered(case: Case) -> Outcome:
     offered = case.before.protocol_offered
     came = case.fields["protocol_features"]
@@ -68,7 +68,7 @@ def protocol_bits_not_offered(case: Case) -> Outcome:
 
 
 @rule("VU-NEG-04", "note", "SET_PROTOCOL_FEATURES after GET_PROTOCOL_FEATURES of the same connection", COMMUNICATION,
-      on=request("SET_PROTOCOL_FEATURES"), bends=("cloud-hypervisor",))  # fmt: skip
+      on=request("SET_PROTOCOL_FEATURES"), bends=("cloud-hypervisor",), pure=True)  # fmt: skip
 def protocol_features_not_asked_for(case: Case) -> Outcome:
     if not case.sure or case.before.protocol_offered is not None:
         return None
@@ -77,7 +77,7 @@ def protocol_features_not_asked_for(case: Case) -> Outcome:
 
 @rule("VU-NEG-06", "note", "GET_QUEUE_NUM once MQ was acknowledged", FRONT + "GET_QUEUE_NUM",
       on=request("GET_QUEUE_NUM"),
-      notes="That it was offered is enough by the text; rust-vmm and crosvm want more.")  # fmt: skip
+      notes="That it was offered is enough by the text; rust-vmm and crosvm want more.", pure=True)  # fmt: skip
 def queue_number_before_mq(case: Case) -> Outcome:
     agreed, offered = case.before.protocol_agreed, case.before.protocol_offered
     if not case.sure or agreed is None or _has(agreed, MQ) or offered is None or not _has(offered, MQ):
@@ -96,26 +96,26 @@ def _needs(case: Case, bit: int, *others: int) -> str | None:
 
 
 @rule("VU-NEG-07", "error", "INBAND_NOTIFICATIONS only with REPLY_ACK and BACKEND_REQ",
-      "vhost-user, In-band notifications", on=request("SET_PROTOCOL_FEATURES"), bends=("qemu",))  # fmt: skip
+      "vhost-user, In-band notifications", on=request("SET_PROTOCOL_FEATURES"), bends=("qemu",), pure=True)  # fmt: skip
 def in_band_alone(case: Case) -> Outcome:
     return _needs(case, INBAND, REPLY_ACK, BACKEND_REQ)
 
 
 @rule("VU-NEG-08", "error", "GET_VRING_BASE_INFLIGHT only with INFLIGHT_SHMFD", FRONT + "GET_VRING_BASE",
-      on=request("SET_PROTOCOL_FEATURES"))  # fmt: skip
+      on=request("SET_PROTOCOL_FEATURES"), pure=True)  # fmt: skip
 def base_inflight_alone(case: Case) -> Outcome:
     return _needs(case, BASE_INFLIGHT, INFLIGHT_SHMFD)
 
 
 @rule("VU-NEG-09", "warning", "GET_VRING_BASE_SKIP_DRAIN only with GET_VRING_BASE_INFLIGHT",
-      "QEMU, hw/virtio/vhost-user.c", on=request("SET_PROTOCOL_FEATURES"))  # fmt: skip
+      "QEMU, hw/virtio/vhost-user.c", on=request("SET_PROTOCOL_FEATURES"), pure=True)  # fmt: skip
 def skip_drain_alone(case: Case) -> Outcome:
     return _needs(case, SKIP_DRAIN, BASE_INFLIGHT)
 
 
 @rule("VU-NEG-10", "warning", "HOST_NOTIFIER, SHARED_OBJECT and SHMEM need the back-end channel, and most its "
       "descriptors", "vhost-user, Back-end message types, VHOST_USER_BACKEND_SHMEM_MAP",
-      on=request("SET_PROTOCOL_FEATURES"), bends=("qemu", "crosvm"))  # fmt: skip
+      on=request("SET_PROTOCOL_FEATURES"), bends=("qemu", "crosvm"), pure=True)  # fmt: skip
 def needs_back_end_channel(case: Case) -> Outcome:
     return (
         _needs(case, HOST_NOTIFIER, BACKEND_REQ, BACKEND_SEND_FD)
@@ -164,7 +164,7 @@ def features_changed_while_started(case: Case) -> Outcome:
 
 
 @rule("VU-NEG-13", "warning", "ACCESS_PLATFORM (bit 33) only with REPLY_ACK and BACKEND_REQ",
-      "QEMU, hw/virtio/vhost-user.c, vhost_user_backend_init", on=request("SET_FEATURES"))  # fmt: skip
+      "QEMU, hw/virtio/vhost-user.c, vhost_user_backend_init", on=request("SET_FEATURES"), pure=True)  # fmt: skip
 def iommu_without_channel(case: Case) -> Outcome:
     agreed = case.before.protocol_agreed
     if not case.fields["features"] & IOMMU or agreed is None or _has(agreed, REPLY_ACK, BACKEND_REQ) or not case.sure:
@@ -174,7 +174,7 @@ def iommu_without_channel(case: Case) -> Outcome:
 
 
 @rule("VU-NEG-14", "note", "SET_FEATURES acknowledges VERSION_1", "libvhost-user, vu_set_features_exec: refuses others",
-      on=request("SET_FEATURES"))  # fmt: skip
+      on=request("SET_FEATURES"), pure=True)  # fmt: skip
 def legacy(case: Case) -> Outcome:
     if case.fields["features"] & VERSION_1 or not case.first("VU-NEG-14"):
         return None
@@ -254,13 +254,13 @@ def fresh_packed_ring(case: Case) -> Outcome:
 
 
 @rule("VU-NEG-19", "warning", "GET_QUEUE_NUM is answered with 1 or more", "vhost-user, Multiple queue support",
-      on=reply("GET_QUEUE_NUM"), notes="Rings beyond the answer: VU-VR-13.")  # fmt: skip
+      on=reply("GET_QUEUE_NUM"), notes="Rings beyond the answer: VU-VR-13.", pure=True)  # fmt: skip
 def no_queues(case: Case) -> Outcome:
     return "GET_QUEUE_NUM: expected a number of queues, came 0" if case.fields.get("queues") == 0 else None
 
 
 @rule("VU-NEG-20", "note", "bit 21 means GPA_ADDRESSES, not SHMEM as in rust-vmm 0.16", "rust-vmm/vhost 0.16",
-      on=reply("GET_PROTOCOL_FEATURES"))  # fmt: skip
+      on=reply("GET_PROTOCOL_FEATURES"), pure=True)  # fmt: skip
 def shmem_at_21(case: Case) -> Outcome:
     offered = case.fields.get("protocol_features", 0)
     if not _has(offered, GPA_ADDRESSES) or _has(offered, SHMEM) or not case.memory.peers.known(1, ("rust-vmm",)):

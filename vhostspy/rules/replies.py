@@ -193,7 +193,7 @@ def out_of_order(case: Case) -> Outcome:
 
 
 @rule("VU-RPL-05", "warning", "NEED_REPLY is not set in answers", QEMU_READS + ": takes flags 0x5 only",
-      on=every(_answers), bends=("libvhost-user",), malformed=True)  # fmt: skip
+      on=every(_answers), bends=("libvhost-user",), malformed=True, pure=True)  # fmt: skip
 def echoes_need_reply(case: Case) -> Outcome:
     message = case.message
     if not message.need_reply or not case.first("VU-RPL-05", message.channel, message.id):
@@ -276,7 +276,8 @@ def _signed(case: Case) -> int:
 
 
 @rule("VU-RPL-09", "warning", "the result in an acknowledgement is 0, a small number, or an errno below 0",
-      "conventions of QEMU, libvhost-user and rust-vmm", on=every(lambda slot: slot.kind == "ack"))  # fmt: skip
+      "conventions of QEMU, libvhost-user and rust-vmm", on=every(lambda slot: slot.kind == "ack"),
+      pure=True)  # fmt: skip
 def odd_result(case: Case) -> Outcome:
     value = _signed(case)
     return None if -4096 < value < 4096 else f"{case.name}: expected 0, a small number or -errno, came {value:#x}"

@@ -22,6 +22,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypeVar
 
+from vhostspy.dissectors.context import Context
 from vhostspy.dissectors.rows import Message as Row
 from vhostspy.message import Event, Kind, Message
 from vhostspy.session.state import Session
@@ -33,6 +34,10 @@ SENDER = -1
 BOTH = 2
 #: a session in which ever new things are remarkable must not cost us all memory
 MOST_REMEMBERED = 4096
+
+
+_VIRTIO_OFFERED = Session._fields.index("virtio_offered")
+_OFFERED = slice(_VIRTIO_OFFERED, _VIRTIO_OFFERED + 2)
 
 
 class Breach(NamedTuple):
@@ -58,14 +63,28 @@ Outcome = str | Breach | Sequence[Breach] | None
 class Memory:
     """What the rules remember of one session beside its state; ended with the session."""
 
-    __slots__ = ("_seen", "kept", "peers")
+    __slots__ = ("_context", "_offered", "_seen", "clean", "kept", "peers")
 
     def __init__(self, peers: Any = None) -> None:
+        #: what pure rules have found nothing wrong with, as long as what was offered and agreed on stays the same
+        self.clean: set[object] = set()
+        self._context: Context | None = None
+        self._offered: tuple[int | None, int | None] = None, None
         #: a rule keeps what it wants to, under its own id
         self.kept: dict[str, Any] = {}
         self._seen: set[object] = set()
         #: see ``peers.Portraits``
         self.peers = peers
+
+    def still_clean(self, session: Session) -> set[object]:
+        """``clean``, for the session as it is."""
+        if self._context is not session.context or self._offered != session[_OFFERED]:
+            self._context = session.context
+            self._offered = session.virtio_offered, session.protocol_offered
+            self.clean.clear()
+        elif len(self.clean) >= MOST_REMEMBERED:
+            self.clean.clear()
+        return self.clean
 
     def first(self, *key: object) -> bool:
         """Whether this is the first time in this session that we are asked about it."""
@@ -158,6 +177,9 @@ class Rule(NamedTuple):
     bends: tuple[str, ...] = ()
     #: it also judges messages that are cut, or fit no layout
     malformed: bool = False
+    #: what it finds depends on nothing but the message's octets, the number of its descriptors, and the features that
+    #: were offered and agreed on; so it is not asked about the same again
+    pure: bool = False
     #: a peer's refusal to go on with it is known; more for people
     notes: str = ""
 
@@ -167,13 +189,13 @@ Checked = TypeVar("Checked", Case, Moment, Case | Moment)
 
 def rule(
     id: str, severity: Severity, text: str, source: str, *, on: Topic | tuple[Topic, ...], bends: tuple[str, ...] = (),
-    malformed: bool = False, notes: str = "",
+    malformed: bool = False, pure: bool = False, notes: str = "",
 ) -> Callable[[Callable[[Checked], Outcome]], Rule]:  # fmt: skip
     """Make a rule of a function. The name then stands for the rule."""
     topics = (on,) if isinstance(on, Topic) else on
 
     def make(check: Callable[[Checked], Outcome]) -> Rule:
-        return Rule(id, severity, text, source, topics, check, bends, malformed, notes)
+        return Rule(id, severity, text, source, topics, check, bends, malformed, pure, notes)
 
     return make
 

@@ -80,7 +80,7 @@ def _has_size(slot: Slot) -> bool:
 
 
 @rule("VU-SZ-01", "error", "the payload is as long as the message's structure", PAYLOAD[:-2], on=every(_has_size),
-      malformed=True)  # fmt: skip
+      malformed=True, pure=True)  # fmt: skip
 def as_long_as_its_structure(case: Case) -> Outcome:
     message = case.message
     today = registry.row(message.protocol, message.channel, asker(message.channel), message.id or 0)
@@ -111,7 +111,7 @@ def _is_old(case: Case) -> bool:
 
 
 @rule("VU-SZ-02", "error", "SET_MEM_TABLE has room for all its regions", PAYLOAD + "Multiple Memory regions",
-      on=request("SET_MEM_TABLE"), malformed=True)  # fmt: skip
+      on=request("SET_MEM_TABLE"), malformed=True, pure=True)  # fmt: skip
 def table_too_short(case: Case) -> Outcome:
     message = case.message
     if not _mistaken(case) or (message.size or 0) < 8:
@@ -123,7 +123,8 @@ def table_too_short(case: Case) -> Outcome:
 
 
 @rule("VU-SZ-03", "note", "SET_MEM_TABLE is no longer than its regions", PAYLOAD + "Multiple Memory regions",
-      on=request("SET_MEM_TABLE"), malformed=True, notes="Senders of always eight regions exist.")  # fmt: skip
+      on=request("SET_MEM_TABLE"),
+      malformed=True, pure=True, notes="Senders of always eight regions exist.")  # fmt: skip
 def table_too_long(case: Case) -> Outcome:
     count, region, wanted = _table_size(case)
     size = case.message.size or 0
@@ -133,7 +134,7 @@ def table_too_long(case: Case) -> Outcome:
 
 
 @rule("VU-SZ-04", "error", "regions have an mmap offset (32 bytes, not the 24 of 2014)",
-      PAYLOAD + "Memory region description", on=request("SET_MEM_TABLE"))  # fmt: skip
+      PAYLOAD + "Memory region description", on=request("SET_MEM_TABLE"), pure=True)  # fmt: skip
 def table_of_2014(case: Case) -> Outcome:
     if not _is_old(case):
         return None
@@ -142,7 +143,7 @@ def table_of_2014(case: Case) -> Outcome:
 
 @rule("VU-SZ-05", "error", "ADD_MEM_REG and REM_MEM_REG: 40 bytes (48 with XEN_MMAP); 8 only to confirm addresses in "
       "postcopy", PAYLOAD + "Single memory region description", on=request("ADD_MEM_REG", "REM_MEM_REG"),
-      malformed=True)  # fmt: skip
+      malformed=True, pure=True)  # fmt: skip
 def single_region(case: Case) -> Outcome:
     message = case.message
     if message.size == 8 and not message.context.postcopy and case.sure:
@@ -151,20 +152,21 @@ def single_region(case: Case) -> Outcome:
 
 
 @rule("VU-SZ-06", "error", "an IOTLB message has 32 bytes", "Linux, include/uapi/linux/vhost_types.h, vhost_iotlb_msg",
-      on=(request("IOTLB_MSG"), request("IOTLB_MSG", channel="backend")), malformed=True)  # fmt: skip
+      on=(request("IOTLB_MSG"), request("IOTLB_MSG", channel="backend")), malformed=True, pure=True)  # fmt: skip
 def iotlb(case: Case) -> Outcome:
     return wrong_size(case)
 
 
 @rule("VU-SZ-07", "error", "an inflight description has 24 bytes", PAYLOAD + "Inflight description",
-      on=(request("GET_INFLIGHT_FD", "SET_INFLIGHT_FD"), reply("GET_INFLIGHT_FD")), malformed=True)  # fmt: skip
+      on=(request("GET_INFLIGHT_FD", "SET_INFLIGHT_FD"), reply("GET_INFLIGHT_FD")),
+      malformed=True, pure=True)  # fmt: skip
 def inflight(case: Case) -> Outcome:
     return wrong_size(case)
 
 
 @rule(
     "VU-SZ-08", "error", "a config message has 12 bytes and as many as its length says, which is 1 to 256",
-    FRONT + "GET_CONFIG", on=(request("GET_CONFIG", "SET_CONFIG"), reply("GET_CONFIG")), malformed=True,
+    FRONT + "GET_CONFIG", on=(request("GET_CONFIG", "SET_CONFIG"), reply("GET_CONFIG")), malformed=True, pure=True,
     notes="A reply that says no is empty, or has length 0. rust-vmm takes up to 4096 bytes.",
 )  # fmt: skip
 def config(case: Case) -> Outcome:
@@ -184,32 +186,34 @@ def config(case: Case) -> Outcome:
 
 
 @rule("VU-SZ-09", "error", "GET_SHARED_OBJECT has 16 bytes", FRONT + "GET_SHARED_OBJECT",
-      on=request("GET_SHARED_OBJECT"), malformed=True, notes="Of size 0, as QEMU sends it: VU-SO-05.")  # fmt: skip
+      on=request("GET_SHARED_OBJECT"),
+      malformed=True, pure=True, notes="Of size 0, as QEMU sends it: VU-SO-05.")  # fmt: skip
 def shared_object(case: Case) -> Outcome:
     return wrong_size(case) if case.message.size else None
 
 
 @rule("VU-SZ-10", "warning", "SET_LOG_BASE has 16 bytes, of 2014 8", PAYLOAD + "Log description",
-      on=request("SET_LOG_BASE"), malformed=True)  # fmt: skip
+      on=request("SET_LOG_BASE"), malformed=True, pure=True)  # fmt: skip
 def log(case: Case) -> Outcome:
     return wrong_size(case)
 
 
 @rule("VU-SZ-11", "error", "a crypto session has 1072 bytes, before QEMU 8.0 632", "QEMU, VhostUserCryptoSession",
-      on=(request("CREATE_CRYPTO_SESSION"), reply("CREATE_CRYPTO_SESSION")), malformed=True)  # fmt: skip
+      on=(request("CREATE_CRYPTO_SESSION"), reply("CREATE_CRYPTO_SESSION")), malformed=True, pure=True)  # fmt: skip
 def crypto(case: Case) -> Outcome:
     return wrong_size(case)
 
 
 @rule("VU-SZ-12", "error", "the reply of GET_SHMEM_CONFIG has 2056 bytes",
-      PAYLOAD + "VIRTIO Shared Memory Region configuration", on=reply("GET_SHMEM_CONFIG"), malformed=True)  # fmt: skip
+      PAYLOAD + "VIRTIO Shared Memory Region configuration", on=reply("GET_SHMEM_CONFIG"),
+      malformed=True, pure=True)  # fmt: skip
 def shmem_config(case: Case) -> Outcome:
     return wrong_size(case)
 
 
 @rule("VU-SZ-13", "error", "an acknowledgement has 8 bytes and no descriptor",
       "vhost-user, Protocol features, VHOST_USER_PROTOCOL_F_REPLY_ACK",
-      on=every(lambda slot: slot.kind == "ack" and slot.id != 0), malformed=True)  # fmt: skip
+      on=every(lambda slot: slot.kind == "ack" and slot.id != 0), malformed=True, pure=True)  # fmt: skip
 def acknowledgement(case: Case) -> Outcome:
     message = case.message
     if message.marks & INCOMPLETE:
