@@ -18,10 +18,7 @@ from typing import Any
 
 from vhostspy.capture import record
 from vhostspy.dissectors import lua
-from vhostspy.dissectors.registry import PROTOCOLS
 from vhostspy.session.device import CONFIG_SIZES, MESSAGES
-
-__all__ = ["FIRST_LINE", "PROTOCOLS", "colours", "dissector", "open_capture"]
 
 #: by it a file is known to be ours
 FIRST_LINE = lua.FIRST_LINE

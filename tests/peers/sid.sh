@@ -11,7 +11,7 @@ set -u
 
 CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/vhostspy
 SID=$CACHE/sid
-PROGRAMS=qemu-system-x86,qemu-utils,seabios,virtiofsd,passt,libblkio-dev,gcc,libc6-dev,vhost-device-vsock,socat
+PROGRAMS=qemu-system-x86,qemu-utils,seabios,virtiofsd,passt,libblkio-dev,gcc,libc6-dev,vhost-device-vsock,socat,tshark
 DPDK=dpdk-dev,librte-net-vhost26,librte-net-virtio26,librte-mempool-ring26,librte-bus-vdev26
 
 say() { printf 'tests/peers/sid.sh: %s\n' "$*" >&2; }

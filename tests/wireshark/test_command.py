@@ -87,6 +87,7 @@ def test_tshark_finds_what_was_installed(tshark: Tshark, capsys: pytest.CaptureF
     home.mkdir()
     home.chmod(0o777)
     folder = re.findall(r"Personal Lua Plugins:\s*(.*)", tshark.start("-G", "folders", home=home).stdout)[0]
+    folder = f"{tshark.root or ''}{folder}"
     assert main(["wireshark", "--install", "--folder", folder]) == 0
     assert capsys.readouterr().out
     nothing = write(tshark.folder / "empty.pcapng", [])

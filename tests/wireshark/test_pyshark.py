@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -16,7 +17,7 @@ from tests.dissectors.samples import SAMPLES
 from .compare import Members, alike, messages, ours
 from .synthetic import said, write
 from .test_members import CAPTURES
-from .tshark import Tshark, as_somebody
+from .tshark import Tshark
 
 #: run by itself: pyshark has an event loop and warnings of its own
 PROGRAM = """
@@ -42,7 +43,10 @@ def program(tshark: Tshark) -> Path:
     """A tshark for pyshark, which runs as an ordinary user."""
     if find_spec("pyshark") is None:
         missing("not installed here: pyshark")
-    path = tshark.file("tshark", f'#!/bin/sh\nexec {" ".join(as_somebody())} tshark "$@"\n'.encode())
+    # the paths that pyshark gives are this process's
+    inside = f'set -- "$@" "$(printf %s "$each" | sed "s|{tshark.root}||")"; shift' if tshark.root else ":"
+    command = f'for each; do {inside}; done\nexec {" ".join(tshark.command())} "$@"'
+    path = tshark.file("tshark", f"#!/bin/sh\n{command}\n".encode())
     path.chmod(0o755)
     return path
 
@@ -67,7 +71,12 @@ def test_every_member(tshark: Tshark, program: Path) -> None:
     captures = [write(tshark.folder / "samples.pcapng", samples)]
     captures += [tshark.file(f"recorded-{path.name}", path.read_bytes()) for path in CAPTURES]
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, program, *captures], capture_output=True, text=True, timeout=600, check=False
+        [sys.executable, "-c", PROGRAM, program, *captures],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+        env={**os.environ, "TMPDIR": str(tshark.folder)},
     )
     assert done.returncode == 0, done.stderr
     known = {

@@ -1,4 +1,7 @@
-"""tshark with our dissector, run as a person would: newer ones load no Lua as root."""
+"""tshark with our dissector, run as a person would: newer ones load no Lua as root.
+
+It is this machine's, or the one of a chroot with Debian's unstable release (``tests/peers/sid.sh``).
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from vhostspy import wireshark
+from vhostspy.dissectors import registry
 
 from .synthetic import write
 
@@ -24,30 +28,45 @@ NOBODY = 65534
 
 
 class Tshark(NamedTuple):
-    """A folder that an ordinary user may read, with the dissector in it."""
+    """A folder that an ordinary user may read, with the dissector in it; paths are this process's."""
 
     folder: Path
     script: Path
+    #: the chroot that it runs in; None: none
+    root: Path | None = None
 
-    def run(self, *arguments: str | Path, check: bool = True) -> str:
-        """What it prints. Fails where Lua does."""
+    def command(self, *arguments: str | Path) -> list[str]:
+        """The command line for these arguments."""
+        inside = [self.inside(argument) for argument in arguments]
+        if os.geteuid() != 0:
+            return ["tshark", *inside]
+        assert shutil.which("setpriv"), "setpriv of util-linux is needed to run tshark as an ordinary user"
+        somebody = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+        return [*(["chroot", str(self.root)] if self.root else []), *somebody, "tshark", *inside]
+
+    def inside(self, argument: str | Path) -> str:
+        """The argument, paths in it as tshark sees them."""
+        return str(argument).replace(str(self.root), "") if self.root else str(argument)
+
+    def run(self, *arguments: str | Path) -> str:
+        """What it prints with our dissector. Fails where it does, or Lua."""
         done = self.start("-X", f"lua_script:{self.script}", *arguments)
         assert "Lua Error" not in done.stdout, re.findall(".*Lua Error.*", done.stdout)[:3]
         assert not re.search(r"lua|bug|assert", done.stderr, re.IGNORECASE), done.stderr
-        assert done.returncode == 0 or not check, done.stderr
+        assert done.returncode == 0, done.stderr
         return done.stdout
 
     def start(self, *arguments: str | Path, home: Path | None = None) -> subprocess.CompletedProcess[str]:
         """tshark as it is, for a user with this home, without our dissector if it is not named."""
-        home = home or self.folder
+        place = self.inside(home or self.folder)
         return subprocess.run(
-            [*as_somebody(), "tshark", *arguments],
+            self.command(*arguments),
             capture_output=True,
             text=True,
             errors="replace",
             timeout=300,
             check=False,
-            env={**os.environ, "HOME": str(home), "XDG_CONFIG_HOME": str(home)},
+            env={**os.environ, "HOME": place, "XDG_CONFIG_HOME": place, "LC_ALL": "C.UTF-8"},
         )
 
     def file(self, name: str, octets: bytes) -> Path:
@@ -59,7 +78,7 @@ class Tshark(NamedTuple):
 
     def layers(self, capture: Path, *arguments: str) -> list[Pairs]:
         """Of each packet the layers of vhostspy, in order."""
-        chosen = " ".join(("vhostspy", *(name.replace("-", "_") for name in wireshark.PROTOCOLS)))
+        chosen = " ".join(("vhostspy", *(name.replace("-", "_") for name in registry.PROTOCOLS)))
         text = self.run("-r", capture, "-T", "json", "-J", chosen, *arguments)
         packets = json.loads(text, object_pairs_hook=list)
         return [dict(dict(packet)["_source"])["layers"] for packet in packets]
@@ -69,21 +88,13 @@ class Tshark(NamedTuple):
         return self.run("-r", capture, "-o", f'gui.column.format:"Column","{column}"', *arguments).splitlines()
 
 
-def as_somebody() -> list[str]:
-    """What makes a command run as an ordinary user; nothing if this is one."""
-    if os.geteuid() != 0:
-        return []
-    assert shutil.which("setpriv"), "setpriv of util-linux is needed to run tshark as an ordinary user"
-    return ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
-
-
 @contextmanager
-def new_tshark() -> Iterator[Tshark]:
+def new_tshark(root: Path | None = None) -> Iterator[Tshark]:
     """A folder of its own, gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="vhostspy-tshark-") as name:
+    with tempfile.TemporaryDirectory(prefix="vhostspy-tshark-", dir=root / "tmp" if root else None) as name:
         folder = Path(name)
         folder.chmod(0o755)
-        tshark = Tshark(folder, folder / "vhostspy.lua")
+        tshark = Tshark(folder, folder / "vhostspy.lua", root)
         tshark.script.write_text(wireshark.dissector(), encoding="utf-8")
         tshark.script.chmod(0o644)
         # a filter with a field that there is not fails
