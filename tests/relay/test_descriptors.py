@@ -14,6 +14,7 @@ from typing import NamedTuple
 import pytest
 
 from vhostspy.capture import record
+from vhostspy.relay.outlet import PORTION, Outlet
 
 from .harness import (
     Got,
@@ -102,6 +103,12 @@ def ends(relayed: Relayed, direction: int) -> tuple[socket.socket, socket.socket
     return sender, receiver
 
 
+def greet(sender: socket.socket, receiver: socket.socket) -> None:
+    """The first message of a session goes another way than all that follow."""
+    send(sender, sized(20))
+    receive(receiver)
+
+
 def none_kept(relayed: Relayed) -> None:
     assert relayed.descriptors_in_hand() == 0
 
@@ -114,6 +121,7 @@ def test_each_descriptor_comes_with_its_message(
     relayed: Relayed, case: Case, at_once: bool, direction: int, number: int
 ) -> None:
     sender, receiver = ends(relayed, direction)
+    greet(sender, receiver)
     before = len(os.listdir("/proc/self/fd"))
     if at_once:
         with relayed.frozen():
@@ -129,7 +137,7 @@ def test_each_descriptor_comes_with_its_message(
     none_kept(relayed)
     assert len(os.listdir("/proc/self/fd")) == before
     recorded = messages(relayed.stop(), direction)
-    assert [(one.length, len(one.fds)) for one in recorded] == [(length, len(tags)) for length, tags in expected]
+    assert [(one.length, len(one.fds)) for one in recorded[1:]] == [(length, len(tags)) for length, tags in expected]
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.number for case in CASES])
@@ -137,12 +145,44 @@ def test_each_descriptor_comes_with_its_message(
 def test_exact_reads_bring_them_where_they_were_sent(relayed_exactly: Relayed, case: Case, number: int) -> None:
     """Nothing is mended: a descriptor that was sent with the payload comes with the payload."""
     sender, receiver = ends(relayed_exactly, 0)
+    greet(sender, receiver)
     with relayed_exactly.frozen():
         for letter, length, tags in parsed(case.sent):
             send(sender, octets(letter, length, number), tags)
     expected = expected_of(case)
     assert seen([receive(receiver) for _ in expected]) == expected
     none_kept(relayed_exactly)
+
+
+@pytest.mark.parametrize("descriptors", [False, True], ids=["", "with descriptors behind them"])
+@pytest.mark.parametrize("length", [20, 4096, 10_000, 36_544, 40_000])
+@pytest.mark.parametrize("first", [False, True], ids=["", "at the beginning"])
+def test_portions_are_whole_messages_that_the_kernel_keeps_in_one_piece(
+    relayed: Relayed, monkeypatch: pytest.MonkeyPatch, length: int, descriptors: bool, first: bool
+) -> None:
+    """Or one that is longer, alone."""
+    sender, receiver = ends(relayed, 0)
+    if not first:
+        greet(sender, receiver)
+    portions: list[int] = []
+    pass_on = Outlet.send
+
+    def watched(self: Outlet, data: memoryview, fds: list[int], *, keep: bool = False) -> bool:
+        portions.append(len(data))
+        return pass_on(self, data, fds, keep=keep)
+
+    monkeypatch.setattr(Outlet, "send", watched)
+    count = 120_000 // length
+    with relayed.frozen():
+        sender.sendall(sized(length) * count)
+        if descriptors:
+            send(sender, sized(20, CARRIER), [1])
+    got = [receive(receiver) for _ in range(count + descriptors)]
+    assert all(len(one.data) == length for one in got[:count])
+    assert [one.tags for one in got[count:]] == [(1,)] * descriptors
+    sizes = [one for one in portions if one != 20 or length == 20]
+    assert all(size % length == 0 for size in sizes)
+    assert all(size <= PORTION or size == length for size in sizes)
 
 
 def test_14_a_receiver_that_asks_for_credentials_gets_ours(relayed: Relayed) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager, suppress
@@ -108,7 +109,12 @@ def told(records: list[record.Record], sender: int = FRONT) -> list[tuple[int, i
 
 
 def test_pass(folder: Path) -> None:
-    with scene(folder, {("main", FRONT, A): always(Verdict())}) as on:
+    def passing(message: Intercepted, hands: Hands) -> Verdict:
+        inherited.extend(os.get_inheritable(fd) for fd in message.fds)
+        return Verdict()
+
+    inherited: list[bool] = []
+    with scene(folder, {("main", FRONT, A): passing}) as on:
         send(on.front, sized(20, A), [1])
         send(on.front, sized(20, PLAIN), [2])
         assert [receive(on.back).tags for _ in range(2)] == [(1,), (2,)]
@@ -116,6 +122,7 @@ def test_pass(folder: Path) -> None:
         assert (seen.protocol, seen.channel, seen.channel_no, seen.sender) == ("vhost-user", "main", 1, FRONT)
         assert (seen.id, seen.is_reply, seen.data, len(seen.fds)) == (A, False, sized(20, A), 1)
         assert told(on.relayed.stop()) == [(1, A, "", 1), (2, PLAIN, "", 1)]
+    assert inherited == [False], "a view that is started meanwhile would keep it open"
 
 
 def test_replace_the_octets(folder: Path) -> None:
