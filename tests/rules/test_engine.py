@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from struct import pack
 
 from hypothesis import given, settings
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from vhostspy.capture.record import Descriptor
 from vhostspy.message import Message
 from vhostspy.rules.catalogue import BY_ID, RULES
+from vhostspy.rules.document import ELSEWHERE, WAITING, markdown
 from vhostspy.rules.peers import DIALECTS
 
 from ..pipeline.conversation import KICK, RAM
@@ -78,3 +80,12 @@ def test_whatever_peers_send_rules_find_values_and_never_fail(
     for one in talk.findings:
         assert one.text and one.who in (0, 1, 2, None) and one.rule in BY_ID
         assert not whole or one.no in range(len(sent) + 1)
+
+
+def test_the_document_is_up_to_date() -> None:
+    document = Path(__file__).parents[2] / "docs/rules.md"
+    assert document.read_text("utf-8") == markdown(), "python -m vhostspy.rules.document > docs/rules.md"
+
+
+def test_what_waits_is_not_a_rule_yet() -> None:
+    assert not (set(WAITING) | set(ELSEWHERE)) & set(BY_ID)

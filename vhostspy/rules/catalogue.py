@@ -56,7 +56,7 @@ MODULES: tuple[ModuleType, ...] = (
 )
 
 
-def _rules_of(module: ModuleType) -> Iterator[Rule]:
+def rules_of(module: ModuleType) -> Iterator[Rule]:
     """Rules by their own names, and those that were made of a table."""
     for name, value in vars(module).items():
         if isinstance(value, Rule):
@@ -65,5 +65,5 @@ def _rules_of(module: ModuleType) -> Iterator[Rule]:
             yield from value
 
 
-RULES: tuple[Rule, ...] = tuple(rule for module in MODULES for rule in _rules_of(module))
+RULES: tuple[Rule, ...] = tuple(rule for module in MODULES for rule in rules_of(module))
 BY_ID = {rule.id: rule for rule in RULES}
