@@ -194,6 +194,7 @@ def test_an_eventfd_does_not_live_longer_because_it_was_looked_at() -> None:
         fd = os.eventfd(0)
         number = eventfd_id(fd)
         facts_of.take([fd], "kick")
+        facts_of.rest()
         assert len(os.listdir("/proc/self/fd")) == before
         left = [Path(f"/proc/self/fdinfo/{name}") for name in os.listdir("/proc/self/fd")]
         assert not any(f"eventfd-id: {number}\n" in path.read_text() for path in left if path.exists())

@@ -11,21 +11,22 @@ anything about anything; in /proc that takes 15 µs. ``Facts`` does the two kind
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import stat
 from collections.abc import Sequence
+from fcntl import F_GETFL, fcntl
 from typing import Final
 
 from .record import Descriptor, pack_descriptor
 
-#: F_GET_SEALS; the fcntl module has it, type checkers do not always
-_GET_SEALS: Final = getattr(fcntl, "F_GET_SEALS", 1034)
+#: F_GET_SEALS, which type checkers do not always know
+_GET_SEALS: Final = 1034
 _ACCESS: Final = {os.O_RDONLY: "r", os.O_WRONLY: "w", os.O_RDWR: "rw"}
 _EVENTFD_ROLES: Final = frozenset({"kick", "call", "err", "log-event", "irq"})
 _EVENTFD_NAME: Final = "anon_inode:[eventfd]"
 _INFO_SIZE: Final = 1024
+_FORMAT: Final = 0o170000
 #: inode (since Linux 5.14) and eventfd-id (since 5.2) in such a file
 _EVENTFD: Final = re.compile(rb"(?:\nino:\t(\d+))?\neventfd-count:[ 0-9a-f]+\neventfd-id: *(\d+)").search
 #: entries that are remembered
@@ -44,7 +45,7 @@ class Facts:
 
     def __init__(self) -> None:
         #: (entry, words for the comment)
-        self._known: dict[tuple[str, int, int, int, int | str, int | None], tuple[bytes, bytes]] = {}
+        self._known: dict[tuple[object, ...], tuple[bytes, bytes]] = {}
         self._info = -1
         self._nothing = os.eventfd(0, os.EFD_CLOEXEC)
         self._place = os.dup(self._nothing)
@@ -60,7 +61,10 @@ class Facts:
         self._nothing = self._place = self._info = -1
 
     def take(self, fds: Sequence[int], role: str) -> tuple[bytes, bytes]:
-        """Take the facts of these descriptors and close them: their entries, and a comment in a few words (ASCII)."""
+        """Take the facts of these descriptors and close them: their entries, and a comment in a few words (ASCII).
+
+        The last eventfd lives until ``rest``.
+        """
         entries: list[bytes] = []
         said: list[bytes] = []
         events = role in _EVENTFD_ROLES and self._info >= 0
@@ -69,9 +73,11 @@ class Facts:
             os.close(fd)
             entries.append(found[0])
             said.append(found[1])
-        if events:
-            os.dup2(self._nothing, self._place, False)  # an eventfd must not live longer because it lies there
         return b"".join(entries), comment(said)
+
+    def rest(self) -> None:
+        """For now all are taken: an eventfd must not live longer because it lies in the place."""
+        os.dup2(self._nothing, self._place, False)
 
     def _event(self, fd: int, role: str) -> tuple[bytes, bytes] | None:
         """None: it is no eventfd."""
@@ -82,19 +88,18 @@ class Facts:
             return None
         if found is None:
             return None
-        inode, number = int(found[1] or 0), int(found[2])
-        key = (role, 0, inode, number, "", None)
-        return self._known.get(key) or self._remember(key, _eventfd(fd, role, inode, number))
+        key = (role, *found.groups())
+        return self._known.get(key) or self._remember(key, _eventfd(fd, role, int(found[1] or 0), int(found[2])))
 
     def _memory(self, fd: int, role: str) -> tuple[bytes, bytes] | None:
-        """None: it is no memfd, or the first."""
+        """None: it is no memfd, or an odd one."""
         try:
             state = os.fstat(fd)
+            if state.st_nlink or state.st_mode & _FORMAT != stat.S_IFREG:
+                return None
+            key = (role, state.st_dev, state.st_ino, state.st_size, fcntl(fd, F_GETFL), fcntl(fd, _GET_SEALS))
         except OSError:
             return None
-        if not stat.S_ISREG(state.st_mode) or state.st_nlink:
-            return None
-        key = (role, state.st_dev, state.st_ino, state.st_size, _access(fd), _seals(fd))
         known = self._known.get(key)
         if known is not None:
             return known
@@ -103,9 +108,7 @@ class Facts:
             return None  # a file system may give the inode of a file that is gone to another
         return self._remember(key, described)
 
-    def _remember(
-        self, key: tuple[str, int, int, int, int | str, int | None], described: Descriptor
-    ) -> tuple[bytes, bytes]:
+    def _remember(self, key: tuple[object, ...], described: Descriptor) -> tuple[bytes, bytes]:
         if len(self._known) >= _MOST_KNOWN:
             self._known.clear()
         self._known[key] = found = _entry(described)
@@ -221,13 +224,13 @@ def _link(fd: int) -> str:
 
 def _access(fd: int) -> str:
     try:
-        return _ACCESS.get(fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE, "")
+        return _ACCESS.get(fcntl(fd, F_GETFL) & os.O_ACCMODE, "")
     except OSError:
         return ""
 
 
 def _seals(fd: int) -> int | None:
     try:
-        return fcntl.fcntl(fd, _GET_SEALS)
+        return fcntl(fd, _GET_SEALS)
     except OSError:
         return None

@@ -75,7 +75,9 @@ class Long:
 
     def describe(self, fds: Sequence[int], role: str) -> None:
         """Take the facts of its descriptors, which are closed."""
-        self.entries, comment = self.lane.writer.facts.take(fds, role)
+        facts = self.lane.writer.facts
+        self.entries, comment = facts.take(fds, role)
+        facts.rest()
         self.count = len(fds)
         self.comment = comment.decode()
 

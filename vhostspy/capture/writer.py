@@ -141,6 +141,8 @@ class Writer:
         most: end once so many were closed, so that what arrives meanwhile does not wait for all (about 5 µs each).
         """
         closed = 0
+        if not self.unsettled:
+            return
         while self.unsettled and (most is None or closed < most):
             entries_at, comment_at, fds, role = self.unsettled.pop(0)
             closed += len(fds)
@@ -149,6 +151,7 @@ class Writer:
             self.buffer[entries_at : entries_at + len(entries)] = entries
             comment = comment[: min(len(fds), COMMENTED) * COMMENT_WIDTH]
             self.buffer[comment_at : comment_at + len(comment)] = comment
+        self.facts.rest()
 
     def tick(self, mono_ns: int) -> int | None:
         """Write out what is due; returns when (monotonic ns) to call again, None: nothing is waiting.
