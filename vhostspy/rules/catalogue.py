@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from types import ModuleType
 
 from . import (
+    across,
     backend_channel,
+    closing,
     config,
     descriptors,
     device_state,
@@ -20,11 +22,13 @@ from . import (
     net,
     ownership,
     postcopy,
+    races,
     replies,
     running,
     shared_objects,
     shmem,
     sizes,
+    stalls,
     status,
     vrings,
 )
@@ -53,6 +57,10 @@ MODULES: tuple[ModuleType, ...] = (
     device_state,
     status,
     net,
+    closing,
+    stalls,
+    races,
+    across,
 )
 
 

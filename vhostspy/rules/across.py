@@ -1,0 +1,103 @@
+"""One connection and the one before it on the same sockets: what a reconnect has to bring back."""
+
+from __future__ import annotations
+
+from vhostspy.session.state import Session
+
+from .gates import FRONT
+from .negotiation import LOG_ALL, protocol_names, virtio_names
+from .rule import Breach, Case, Outcome, reply, request, rule
+from .running import FRESH
+
+COMMUNICATION = "vhost-user, Communication"
+RECONNECT = "QEMU, hw/virtio/vhost-user.c: what was agreed on is kept over a reconnect"
+
+
+def _earlier(case: Case) -> Session | None:
+    """The connection before, where both are known from their beginnings."""
+    earlier = case.before.previous
+    return earlier if earlier is not None and earlier.whole and case.sure else None
+
+
+@rule("VU-RC-01", "note", "a front-end connects once", COMMUNICATION, on=request("GET_FEATURES", "SET_OWNER"),
+      malformed=True, notes="A reconnect is normal: all is negotiated and set up anew.")  # fmt: skip
+def reconnected(case: Case) -> Outcome:
+    earlier = _earlier(case)
+    if earlier is None or not case.first("VU-RC-01"):
+        return None
+    ended = earlier.ended
+    how = ""
+    if ended is not None and ended.sender is not None:
+        end = "back-end" if ended.sender else "front-end"
+        how = f", which the {end} {'reset' if ended.how == 'reset' else 'closed'}"
+    return f"expected one connection, this is another after session {earlier.number}{how}"
+
+
+@rule("VU-RC-02", "warning", "after a reconnect rings have the size that they had", RECONNECT,
+      on=request("SET_VRING_NUM"), notes="Memory slots: VU-MEM-14. Features: VU-SES-01.")  # fmt: skip
+def other_size(case: Case) -> Outcome:
+    earlier = _earlier(case)
+    if earlier is None:
+        return None
+    index, num = case.fields["index"], case.fields["num"]
+    was = earlier.rings.get(index)
+    if was is None or was.size is None or was.size == num or not case.first("VU-RC-02", index):
+        return None
+    return f"SET_VRING_NUM: expected {was.size} for ring {index} as on the connection before, came {num}"
+
+
+@rule("VU-SES-01", "warning", "after a reconnect as much is offered and acknowledged as before", RECONNECT,
+      on=(request("SET_FEATURES", "SET_PROTOCOL_FEATURES"), reply("GET_FEATURES", "GET_PROTOCOL_FEATURES")),
+      notes="LOG_ALL comes and goes with migrations.")  # fmt: skip
+def shrunk(case: Case) -> Outcome:
+    earlier = _earlier(case)
+    if earlier is None or not case.first("VU-SES-01", case.message.name, case.message.kind):
+        return None
+    protocol = "PROTOCOL" in (case.message.name or "")
+    came = case.fields["protocol_features" if protocol else "features"]
+    if case.message.is_reply:
+        was = earlier.protocol_offered if protocol else earlier.virtio_offered
+    elif protocol:
+        was = earlier.protocol_agreed
+    else:
+        was = (earlier.virtio_agreed or 0) & ~LOG_ALL if earlier.features_set else None
+    lost = (was or 0) & ~came
+    if not lost:
+        return None
+    names = protocol_names(lost) if protocol else virtio_names(lost)
+    return f"{case.name}: expected all bits of session {earlier.number}, missing are {names}"
+
+
+@rule("VU-SES-02", "warning", "after a reconnect rings go on where they stopped", FRONT + "SET_VRING_BASE",
+      on=request("SET_VRING_BASE"), bends=("cloud-hypervisor",),
+      notes="Judged where the back-end said where: GET_VRING_BASE was its last word. From 0 after it: a note.",
+      )  # fmt: skip
+def other_base(case: Case) -> Outcome:
+    earlier = _earlier(case)
+    ring = case.after.rings.get(case.fields["index"])
+    if earlier is None or ring is None or ring.base is None:
+        return None
+    was = earlier.rings.get(ring.number)
+    if was is None or was.base is None or was.started or was.kick is None or was.base == ring.base:
+        return None
+    if not case.first("VU-SES-02", ring.number):
+        return None
+    text = f"SET_VRING_BASE: expected ring {ring.number} to go on at {was.base} as in session {earlier.number}"
+    return Breach(f"{text}, came {ring.base}", severity="note" if ring.base in FRESH else None)
+
+
+@rule("VU-SES-03", "warning", "after a reconnect the in-flight region comes back before rings are started",
+      "vhost-user, Inflight I/O tracking", on=request("SET_VRING_KICK"))  # fmt: skip
+def inflight_lost(case: Case) -> Outcome:
+    earlier = _earlier(case)
+    if earlier is None or earlier.inflight is None or not earlier.inflight.size or not _unclean(earlier):
+        return None
+    if case.memory.of("VU-INF-03") or case.before.inflight is not None or not case.first("VU-SES-03"):
+        return None
+    text = f"SET_VRING_KICK: expected SET_INFLIGHT_FD before it, with the region of session {earlier.number}: requests "
+    return f"{text}that were under way are lost without"
+
+
+def _unclean(earlier: Session) -> bool:
+    """Rings were started when it ended, so requests may have been under way."""
+    return any(ring.started for ring in earlier.rings.values())

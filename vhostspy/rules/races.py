@@ -1,0 +1,103 @@
+"""Changes that nobody waits for: the other end may not have made them when they are needed.
+
+A change is fenced by NEED_REPLY, or by a request behind it whose answer is awaited: messages are handled in order. What
+passes beside the socket (kicks, the guest's accesses to memory) is not seen, so these are windows, not proofs.
+"""
+
+from __future__ import annotations
+
+from vhostspy.dissectors.rows import FRONT_END
+
+from .gates import FRONT
+from .negotiation import PROTOCOL_BIT
+from .replies import REPLY_ACK, SECOND, age
+from .rule import Breach, Case, Moment, Outcome, event, every, request, rule
+
+#: after so long without a fence none comes
+FENCED_WITHIN_NS = SECOND
+#: a window that is worth a word
+WINDOW_NS = SECOND // 20
+_MEMORY = ("SET_MEM_TABLE", "ADD_MEM_REG", "REM_MEM_REG")
+_FRONT = every(
+    lambda slot: slot.channel == "main" and slot.sender == FRONT_END and slot.kind == "request",
+    "requests of the front-end",
+)
+
+
+@rule(
+    "VU-RACE-01", "note", "enabling a ring is waited for before the guest kicks it",
+    "QEMU d7dc0682f5: a kick was lost on the way", on=(_FRONT, event("eof", "reset")), malformed=True,
+    bends=("qemu", "crosvm", "libkrun", "dpdk", "spdk"),
+)  # fmt: skip
+def enabled_unfenced(case: Case | Moment) -> Outcome:
+    pending = case.memory.of("VU-RACE-01")
+    no, ring = pending.get("no", 0), pending.get("ring", 0)
+    if isinstance(case, Case):
+        message = case.message
+        late = bool(no) and message.monotonic_ns - pending["at"] >= FENCED_WITHIN_NS
+        if message.awaited or late:
+            pending.clear()  # all before it is done when this is answered
+        if message.name == "SET_VRING_ENABLE" and not message.awaited and case.fields.get("num") == 1:
+            pending.setdefault("no", message.no)
+            pending.setdefault("ring", case.fields.get("index"))
+            pending.setdefault("at", message.monotonic_ns)
+        if not late:
+            return None
+    elif not no or case.event.channel not in ("main", ""):
+        return None
+    pending.pop("no", None)
+    if not case.first("VU-RACE-01"):
+        return None
+    text = f"SET_VRING_ENABLE #{no}: expected NEED_REPLY, or a request behind it whose answer is awaited; a kick of "
+    return Breach(f"{text}ring {ring} may come before it", who=FRONT_END, no=no, evidence=(no,))
+
+
+@rule(
+    "VU-RACE-02", "warning", "memory that changes while rings are started is waited for",
+    FRONT + "SET_MEM_TABLE; QEMU 28ed5ef163", on=_FRONT, malformed=True, bends=("crosvm", "libkrun"),
+    notes="Where REPLY_ACK is not agreed on, or before the first ring is started: a note.",
+)  # fmt: skip
+def memory_unfenced(case: Case) -> Outcome:
+    pending = case.memory.of("VU-RACE-02")
+    message = case.message
+    if message.awaited:
+        pending.clear()
+        return None
+    running = any(ring.started for ring in case.before.rings.values())
+    if message.name in _MEMORY:
+        if case.fields.get("count") != 0 and (message.size or 0) > 8:
+            pending.setdefault("no", message.no)
+            pending["name"], pending["running"] = message.name, running
+        return None
+    if not pending or not pending["running"] and message.name != "SET_VRING_KICK":
+        return None
+    no, name, while_running = pending["no"], pending["name"], pending["running"]
+    pending.clear()
+    if not case.first("VU-RACE-02", while_running):
+        return None
+    when = "while rings are started" if while_running else "before the first ring is started"
+    text = f"{name} #{no}: expected NEED_REPLY, or a request behind it that is answered, {when}; came {case.name}"
+    could = bool((case.before.protocol_agreed or 0) & REPLY_ACK)
+    return Breach(text, no=no, evidence=(no, message.no), severity=None if while_running and could else "note")
+
+
+@rule(
+    "VU-RACE-03", "note", "a ring is enabled as soon as it is started",
+    "rust-vmm/vhost #247: a kick in between is lost",
+    on=request("SET_VRING_KICK", "SET_VRING_ENABLE"),
+)  # fmt: skip
+def window_before_enable(case: Case) -> Outcome:
+    started: dict[int, tuple[int, int]] = case.memory.of("VU-RACE-03")
+    message, index = case.message, case.fields["index"]
+    if message.name == "SET_VRING_KICK":
+        ring = case.before.rings.get(index)
+        started.pop(index, None)
+        if (ring is None or not ring.enabled) and (case.before.virtio_agreed or 0) & PROTOCOL_BIT:
+            started[index] = (message.no, message.monotonic_ns)
+        return None
+    no, at = started.pop(index, (0, 0))
+    window = message.monotonic_ns - at
+    if not no or case.fields["num"] != 1 or window < WINDOW_NS or not case.first("VU-RACE-03"):
+        return None
+    text = f"SET_VRING_ENABLE: expected at once after SET_VRING_KICK #{no}, came {age(window)} later; kicks of ring "
+    return Breach(f"{text}{index} in between may be lost", evidence=(no,))
