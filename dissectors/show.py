@@ -112,10 +112,13 @@ class Template:
                 break
 
     def format(self, fields: Mapping[str, object]) -> str:
-        """The line; empty where none of the alternatives suits the layout."""
+        """The line; empty where none of the alternatives suits the layout. It ends where a member is not there."""
         line = self._start
-        for name, write, after in self._pieces:
-            line += write(fields[name]) + after
+        try:
+            for name, write, after in self._pieces:
+                line += write(fields[name]) + after
+        except KeyError:
+            return line.rstrip(" ,:")
         return line
 
 

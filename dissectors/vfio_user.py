@@ -430,8 +430,8 @@ COMMANDS = (
         text="Asks for descriptors that take accesses to parts of a region in place of messages.",
         info="region {index}",
         reply_info="region {index}, {count*sub-region}",
-        notes="libvfio-user's entries are 48 bytes long, the specification's 40. Where they do not fit into argsz there "
-        "are none, and argsz tells how much they take.",
+        notes="libvfio-user's entries are 48 bytes long, the specification's 40. Where they do not fit into argsz "
+        "there are none, and argsz tells how much they take.",
     ),
     Message(
         "DEVICE_GET_IRQ_INFO", 7, FRONT_END, request=(IRQ_INFO,), reply=(IRQ_INFO,), answer="reply",
@@ -472,8 +472,8 @@ COMMANDS = (
         info="{count*byte} at {address}",
         reply_info="{count*byte} at {address}: {data:brief}|"
         "{early_count*byte} at {address}: {early_data:brief}, four bytes early",
-        notes="On the second socket if there is one. Revisions of QEMU's client put the data four bytes early. It does not "
-        "serve this while it waits for a reply of its own: a device that asks before it replies is not answered.",
+        notes="On the second socket if there is one. Revisions of QEMU's client put the data four bytes early. It does "
+        "not serve this while it waits for a reply of its own: a device that asks before it replies is not answered.",
     ),
     Message(
         "DMA_WRITE", 12, BACK_END, request=(DMA_DATA, DMA_DATA_EARLY), reply=(DMA_ACCESS,), answer="reply",

@@ -191,10 +191,15 @@ class Message(_Message):
             return f"failed: {errorcode.get(number, 'error')} ({number})"
         if self.row is None or self.kind == "raw":
             return _size_line(self)
-        shared = self._shared()
+        # what was cut has octets that a whole one may have as well
+        shared = None if self.snapped else self._shared()
         if shared is not None and shared.info is not None:
             return shared.info
-        info = codec.info_line(self.row, self.is_reply, self.decoded, self.context)
+        decoded = self.decoded
+        if decoded.missing and self.snapped:
+            # it was there, the capture only did not keep it
+            decoded = decoded._replace(rest=b"", missing=0)
+        info = codec.info_line(self.row, self.is_reply, decoded, self.context)
         if shared is not None:
             shared.info = info
         return info

@@ -325,3 +325,12 @@ def test_what_a_version_tells_of_its_sender_is_shown_as_it_was_written() -> None
     version = conversation.octets(octets, protocol="vfio-user")
     assert version.names == {"version_data": {"capabilities": {"max_msg_fds": 8}}}
     assert members(version)[-1] == 'version_data  {"capabilities":{"max_msg_fds":8}}'
+
+
+def test_of_a_message_that_was_cut_the_line_shows_what_was_kept() -> None:
+    conversation = Conversation(whole=False)
+    octets = bytes.fromhex("0100 0a00 20001000 00000000 00000000 0000000000000000 00000000 00001000 aabb")
+    cut = conversation.octets(octets, protocol="vfio-user", flags=SNAPPED, length=1 << 20 | 32)
+    assert cut.info == "BAR0, 1048576 bytes at 0x0"
+    broken = conversation.octets(octets, protocol="vfio-user")
+    assert broken.info == "1048574 bytes missing"

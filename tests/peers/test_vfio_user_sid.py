@@ -42,6 +42,6 @@ def test_v_linux_and_a_device_in_python(bench: Bench) -> None:
         assert message.row is not None
         assert not message.decoded.rest and not message.decoded.missing, message
         assert not message.is_reply or message.answers is not None, message
-    # the guest's memory was there by descriptor, the firmware was not: it came by message, from where the processor begins
+    # the guest's memory was there by descriptor, the firmware was not; here a processor begins
     (firmware,) = [message for message in messages if message.name == "DMA_READ" and message.is_reply]
     assert firmware.fields["data"][:5] == bytes.fromhex("ea5be000f0")

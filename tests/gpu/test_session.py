@@ -1,0 +1,170 @@
+"""A back-end draws through the relay on a screen of our own: all twelve messages, frames of 8 MiB, buffers."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from struct import pack
+
+import pytest
+
+from tests.relay.harness import Relayed, events, message, receive, rights, send, temporary_folder, unpacked
+from vhostspy.capture.record import Record
+from vhostspy.message import Message
+from vhostspy.pipeline import Pipeline
+
+from .screen import EDID, Screen
+from .wire import (
+    CURSOR_POS,
+    CURSOR_POS_HIDE,
+    CURSOR_UPDATE,
+    DMABUF_SCANOUT,
+    DMABUF_SCANOUT2,
+    DMABUF_UPDATE,
+    GET_DISPLAY_INFO,
+    GET_EDID,
+    GET_PROTOCOL_FEATURES,
+    REPLY,
+    SCANOUT,
+    SET_PROTOCOL_FEATURES,
+    UPDATE,
+    Packet,
+    Wire,
+)
+
+GET_FEATURES, GPU_SET_SOCKET = 1, 33
+WIDTH, HEIGHT = 1920, 1080
+
+
+class Display:
+    """The back-end's socket for drawing, and the screen, in a thread, that it leads to."""
+
+    def __init__(self, front: socket.socket, back: socket.socket) -> None:
+        ours, theirs = socket.socketpair()
+        front.sendmsg([message(GPU_SET_SOCKET)], rights([theirs.fileno()]))
+        theirs.close()
+        _, ancillary, _, _ = back.recvmsg(12, 100)
+        (fd,) = unpacked(ancillary)
+        self.wire = Wire(socket.socket(fileno=fd))
+        self.screen = Screen(Wire(ours))
+        self._thread = threading.Thread(target=self.screen.serve, daemon=True)
+        self._thread.start()
+
+    def ask(self, number: int, payload: bytes = b"") -> Packet:
+        self.wire.send(number, payload)
+        reply = self.wire.receive_in_one_call()
+        assert (reply.number, reply.flags) == (number, REPLY)
+        return reply
+
+    def close(self) -> None:
+        """The back-end goes; the screen has seen all of it then."""
+        self.wire.close()
+        self._thread.join(10)
+        assert not self._thread.is_alive()
+
+
+@pytest.fixture
+def relayed() -> Iterator[Relayed]:
+    with temporary_folder() as folder, Relayed(Path(folder)) as relay:
+        yield relay
+
+
+@pytest.fixture
+def ends(relayed: Relayed) -> tuple[socket.socket, socket.socket]:
+    front, back = relayed.open()
+    send(front, message(GET_FEATURES))
+    receive(back)
+    return front, back
+
+
+def read(records: list[Record]) -> list[Message]:
+    """The channel's messages, each explained by its row to the last octet, each reply with its request."""
+    pipeline = Pipeline()
+    items = [item for record in records for item in pipeline.feed(record)]
+    messages = [item for item in items if isinstance(item, Message) and item.channel == "gpu"]
+    for one in messages:
+        assert one.row is not None, one
+        assert not one.decoded.rest and not one.decoded.missing, one
+        assert not one.is_reply or one.answers is not None, one
+    return messages
+
+
+def test_all_twelve_messages(relayed: Relayed, ends: tuple[socket.socket, socket.socket]) -> None:
+    display = Display(*ends)
+    screen, wire = display.screen, display.wire
+    assert display.ask(GET_PROTOCOL_FEATURES).payload == pack("=Q", 3)
+    wire.send(SET_PROTOCOL_FEATURES, pack("=Q", 3))
+    assert len(display.ask(GET_DISPLAY_INFO).payload) == 408
+    assert EDID in display.ask(GET_EDID, pack("=I", 0)).payload
+    wire.send(SCANOUT, pack("=III", 0, 64, 48))
+    wire.send(UPDATE, pack("=IIIII", 0, 8, 4, 2, 2) + b"\1\2\3\0" * 4)
+    wire.send(CURSOR_UPDATE, pack("=IIIII", 0, 5, 6, 1, 1) + b"\xff" * 16384)
+    wire.send(CURSOR_POS, pack("=III", 0, 7, 8))
+    buffer = os.memfd_create("buffer")
+    try:
+        scanout = pack("=IIIIIIIIII", 0, 0, 0, 64, 48, 64, 48, 256, 0, 0x34325258)
+        wire.send(DMABUF_SCANOUT, scanout, [buffer])
+        assert display.ask(DMABUF_UPDATE, pack("=IIIII", 0, 0, 0, 64, 48)).payload == b""
+        assert screen.buffer is not None
+        wire.send(DMABUF_SCANOUT2, scanout + pack("=Q", 1 << 56 | 1), [buffer])
+        display.ask(DMABUF_UPDATE, pack("=IIIII", 0, 0, 0, 64, 48))
+        wire.send(DMABUF_SCANOUT, bytes(40))
+    finally:
+        os.close(buffer)
+    wire.send(CURSOR_POS_HIDE, pack("=III", 0, 7, 8))
+    display.close()
+    assert set(screen.seen) == set(range(1, 13))
+    assert (screen.features, screen.modifier, screen.cursor) == (3, 1 << 56 | 1, None)
+    assert screen.shape == b"\xff" * 16384
+    assert screen.pixels[4 * (4 * 64 + 8) : 4 * (4 * 64 + 10)] == b"\1\2\3\0" * 2
+    messages = read(relayed.stop())
+    assert {one.id for one in messages} == set(range(1, 13))
+    assert [(fd.role, fd.kind) for one in messages for fd in one.fds] == [("scanout", "memfd")] * 2
+    assert {one.name for one in messages if one.is_reply} == {
+        "GET_PROTOCOL_FEATURES", "GET_DISPLAY_INFO", "GET_EDID", "DMABUF_UPDATE",
+    }  # fmt: skip
+    assert [one.kind for one in messages if one.awaited] == ["request"] * 5
+
+
+def test_frames_of_eight_mebibytes(relayed: Relayed, ends: tuple[socket.socket, socket.socket]) -> None:
+    """As a screen without acceleration sends: each arrives whole, and is one message in the capture."""
+    display = Display(*ends)
+    frame = bytes(range(256)) * (4 * WIDTH * HEIGHT // 256)
+    display.wire.send(SCANOUT, pack("=III", 0, WIDTH, HEIGHT))
+    for _ in range(3):
+        display.wire.send(UPDATE, pack("=IIIII", 0, 0, 0, WIDTH, HEIGHT) + frame)
+    display.ask(GET_DISPLAY_INFO)
+    display.close()
+    assert display.screen.pixels == frame
+    updates = [one for one in read(relayed.stop()) if one.name == "UPDATE"]
+    assert [one.length for one in updates] == [12 + 8_294_420] * 3
+    assert updates[0].info == "scanout 0, 1920×1080 at 0,0, 2073600 pixels x8r8g8b8"
+    assert updates[0].fields["pixels"] == frame
+
+
+def test_an_edid_that_is_never_sent(relayed: Relayed, ends: tuple[socket.socket, socket.socket]) -> None:
+    """QEMU has no answer for a scanout that there is not: the request stays open, the next answer is not its."""
+    display = Display(*ends)
+    display.wire.send(GET_EDID, pack("=I", 9))
+    display.ask(GET_DISPLAY_INFO)
+    display.close()
+    asked, *others = read(relayed.stop())
+    assert asked.awaited
+    assert asked.no not in [one.answers for one in others]
+
+
+def test_a_new_socket_is_a_new_channel(relayed: Relayed, ends: tuple[socket.socket, socket.socket]) -> None:
+    """QEMU makes one each time the guest's driver starts."""
+    for _ in range(2):
+        display = Display(*ends)
+        display.ask(GET_DISPLAY_INFO)
+        display.close()
+    records = relayed.stop()
+    assert [(event["channel"], event["text"]) for event in events(records, "channel")] == [
+        ("gpu", "gpu channel 1 is relayed"),
+        ("gpu", "gpu channel 2 is relayed"),
+    ]
+    assert [(one.channel_no, one.sender) for one in read(records)] == [(1, 1), (1, 0), (2, 1), (2, 0)]
