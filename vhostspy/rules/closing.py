@@ -69,8 +69,11 @@ def _remember(case: Case) -> None:
 
 
 def _first(moment: Moment) -> bool:
-    """Whether this is the first end of the main channel."""
-    return moment.event.channel in ("main", "") and moment.before.ended is None
+    """Whether this is the first end of the main channel, which was read up to there."""
+    if moment.event.channel not in ("main", "") or moment.before.ended is not None:
+        return False
+    channel = moment.before.channels.get(("main", 1))
+    return channel is None or not channel.unread
 
 
 def _started(session: Session) -> bool:

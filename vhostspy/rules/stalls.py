@@ -27,6 +27,11 @@ def _oldest(session: Session, asker: int) -> Message | None:
     return min(waiting, key=lambda one: one.monotonic_ns, default=None)
 
 
+def _unread(session: Session) -> bool:
+    """Octets could not be read any more: the answer may be among them."""
+    return any(channel.unread for channel in session.channels.values())
+
+
 @rule("VU-STL-01", "error", "the ends do not wait for each other, on one channel each", CHANNEL,
       on=event("waiting"))  # fmt: skip
 def crossed(moment: Moment) -> Outcome:
@@ -35,7 +40,9 @@ def crossed(moment: Moment) -> Outcome:
     front, back = _oldest(session, FRONT_END), _oldest(session, BACK_END)
     if front is None or back is None or min(now - front.monotonic_ns, now - back.monotonic_ns) < CROSSED_NS:
         return None
-    if session.protocol not in ("", "vhost-user") or not moment.first("VU-STL-01", front.no, back.no):
+    if session.protocol not in ("", "vhost-user") or _unread(session):
+        return None
+    if not moment.first("VU-STL-01", front.no, back.no):
         return None
     text = (
         f"expected one of the ends to answer: the back-end owes an answer to {title(front)} on the {front.channel} "
@@ -51,7 +58,7 @@ def crossed(moment: Moment) -> Outcome:
 def stands_still(moment: Moment) -> Outcome:
     session, facts = moment.before, moment.event.facts
     no, age_ns = facts.get("no", 0), facts.get("age_ns", 0)
-    if age_ns < STILL_NS or moment.event.sender is None:
+    if age_ns < STILL_NS or moment.event.sender is None or _unread(session):
         return None
     asked = next((one for one in ledgers.outstanding(session.ledger) if one.no == no), None)
     newest = max((max(queue.last) for queue in session.ledger.values()), default=0)
