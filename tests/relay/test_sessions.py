@@ -495,3 +495,26 @@ def test_two_relays_in_a_row(folder: Path) -> None:
             notes.append([(one.sender, one.data, [fd.inode for fd in one.fds]) for one in messages(list(reader))])
     assert notes[0] == notes[1]
     assert len(notes[0]) == 200
+
+
+def test_a_fault_of_ours_ends_its_session_and_no_other(relayed: Relayed, monkeypatch: pytest.MonkeyPatch) -> None:
+    good_front, good_back = relayed.open()
+    exchange(good_front, good_back)
+    bad_front, bad_back = relayed.open()
+    exchange(bad_front, bad_back)
+
+    def fail(*about: object) -> None:
+        raise LookupError("planted")
+
+    relayed.call(lambda: monkeypatch.setattr(type(relayed.relay.sessions[1].main.directions[0].lane), "plain", fail))
+    # bound methods of the sessions' lanes are older than that: only what is bound from now on fails
+    session = relayed.relay.sessions[1]
+    relayed.call(lambda: [one.record_in(one.lane) for one in session.main.directions])
+    bad_front.sendall(sized(20))
+    assert receive(bad_back).data == sized(20), "it went on before it was recorded"
+    assert at_end(bad_front)
+    exchange(good_front, good_back)
+    (fault,) = events(relayed.stop(), "fault")
+    assert "LookupError('planted')" in fault["text"]
+    assert fault["session"] == 2
+    assert relayed.relay.failure is not None

@@ -50,6 +50,8 @@ class Loop:
         #: the kernel, set and stopped, for every message (0.6 µs)
         self.wake_later: Callable[[], None] | None = None
         self._asked = False
+        #: told of an exception while that descriptor was served; whether it is dealt with
+        self.failed: Callable[[int, Exception], bool] | None = None
         self._epoll = select.epoll()
         self._readers: dict[int, Callable[[], None]] = {}
         self._events: dict[int, Callable[[int, int], None]] = {}
@@ -114,15 +116,21 @@ class Loop:
             if not ready:
                 writer.settle()
                 writer.tick(monotonic_ns())
-            for fd, happened in ready:
-                if happened == only_in:
-                    reader = readers.get(fd)
-                    if reader is not None:
-                        reader()
-                else:
-                    event = events.get(fd)
-                    if event is not None:
-                        event(fd, happened)
+            fd = -1
+            try:
+                for fd, happened in ready:
+                    if happened == only_in:
+                        reader = readers.get(fd)
+                        if reader is not None:
+                            reader()
+                    else:
+                        event = events.get(fd)
+                        if event is not None:
+                            event(fd, happened)
+            except Exception as error:
+                # a fault of ours in one session must not take the others along; what else was ready is told again
+                if self.failed is None or not self.failed(fd, error):
+                    raise
             if timers and timers[0][0] <= (now := monotonic_ns()):
                 self._run_timers(now)
 

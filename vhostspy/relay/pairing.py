@@ -69,6 +69,7 @@ class Relay:
         self.sides = sides
         self.settings = settings
         self.loop = Loop(writer)
+        self.loop.failed = self.session_failed
         self.failure: str | None = None
         self.sessions: list[Session] = []
         self.count = 0
@@ -132,6 +133,15 @@ class Relay:
         """Our own trouble, not the peers': said at once, and told by the exit status."""
         self.failure = self.failure or text
         self.settings.say(text)
+
+    def session_failed(self, fd: int, error: Exception) -> bool:
+        """A fault of ours while that socket was served: it ends its session, and no other."""
+        for session in self.sessions:
+            for channel in session.channels:
+                if not channel.closed and any(end.fileno() == fd for end in channel.sockets):
+                    session.fault(f"an error in vhostspy itself ended the session: {error!r}; please report it")
+                    return True
+        return False
 
     def event(self, name: str, **members: Any) -> None:
         """Something that belongs to no session."""
