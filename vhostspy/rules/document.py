@@ -29,7 +29,7 @@ Made by `python -m vhostspy.rules.document > docs/rules.md` from the rules thems
 when it is not up to date. `vhostspy explain VU-RPL-02` says the same at the prompt.
 
 `vhostspy check FILE…` holds recorded sessions against them, `--validate` a running one; `docs/json.md` has the form of
-a finding. An **error** breaks a must, or a peer that is known; a **warning** breaks a should, or is probably a mistake; a
+a finding. An **error** breaks a must, or a known peer; a **warning** breaks a should, or is probably a mistake; a
 **note** is unusual. Where an implementation is known to bend a rule (last column) and is recognised by what it sends,
 the finding weighs one step less and says so; a note is then left out. Who is recognised by what is in
 `vhostspy/rules/peers.py`; `--peer-profile END=NAME` says it, `END=unknown` has nobody excused.

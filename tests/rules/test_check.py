@@ -1,0 +1,126 @@
+"""``vhostspy check``: many captures against the rules, for people, programs and CI."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from vhostspy.cli import main
+
+from ..output.captures import OWNER, recording, small
+
+CAPTURES = sorted((Path(__file__).parents[2] / "captures").glob("*.pcapng"))
+UNKNOWN = bytes.fromhex("2f000000 01000000 00000000")
+
+
+def broken(path: Path) -> Path:
+    """SET_OWNER twice (an error), and a message of a number that nobody knows (a warning)."""
+    with recording(path) as recorded:
+        recorded.event("open", text="session 1 begins")
+        recorded.says(0, OWNER)
+        recorded.says(0, OWNER)
+        recorded.says(0, UNKNOWN)
+        recorded.event("close", text="session 1 ends")
+        recorded.event("end", session=0, text="the capture is complete")
+    return path
+
+
+Output = pytest.CaptureFixture[str]
+
+
+def test_a_capture_with_nothing_wrong(tmp_path: Path, capsys: Output) -> None:
+    assert main(["check", str(small(tmp_path / "a.pcapng"))]) == 0
+    assert capsys.readouterr().out == "3 messages: nothing wrong\n"
+
+
+def test_errors_are_listed_by_capture_and_counted_by_rule(tmp_path: Path, capsys: Output) -> None:
+    good, bad = small(tmp_path / "good.pcapng"), broken(tmp_path / "bad.pcapng")
+    assert main(["check", str(good), str(bad)]) == 1
+    out = capsys.readouterr().out.splitlines()
+    assert out[0] == str(bad)
+    assert out[1].split()[:4] == ["#2", "error", "VU-OWN-02", "front-end:"]
+    assert [line.split()[0] for line in out[4:7]] == ["rule", "VU-OWN-02", "VU-HDR-04"]
+    assert out[-1] == "2 captures, 6 messages: 1 error, 1 warning"
+
+
+def test_json_is_findings_alone(tmp_path: Path, capsys: Output) -> None:
+    bad = str(broken(tmp_path / "bad.pcapng"))
+    assert main(["check", "--json", bad]) == 1
+    first, second = map(json.loads, capsys.readouterr().out.splitlines())
+    assert first["rule"] == "VU-OWN-02" and second["rule"] == "VU-HDR-04"
+    assert (first["file"], first["session"], first["no"], first["evidence"]) == (bad, 1, 2, [1, 2])
+    assert (first["severity"], first["who"]) == ("error", "front-end")
+
+
+def test_rules_can_be_left_out(tmp_path: Path, capsys: Output) -> None:
+    bad = str(broken(tmp_path / "bad.pcapng"))
+    assert main(["check", "--disable", "VU-OWN-*,vu-hdr-04", bad]) == 0
+    assert main(["check", "--disable", "VU-OWN-99", bad]) == 2
+    assert "there is no rule 'VU-OWN-99' (did you mean VU-OWN-0" in capsys.readouterr().err
+
+
+def test_what_is_accepted_stays_silent_and_what_is_new_fails(tmp_path: Path, capsys: Output) -> None:
+    accepted, bad = tmp_path / "accepted.json", broken(tmp_path / "bad.pcapng")
+    assert main(["check", str(bad), "--write-baseline", str(accepted)]) == 1
+    assert main(["check", str(bad), "--baseline", str(accepted)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "3 messages: nothing wrong; 2 accepted"
+    values = json.loads(accepted.read_text("utf-8"))
+    values["findings"] = [one for one in values["findings"] if one["rule"] != "VU-OWN-02"]
+    accepted.write_text(json.dumps(values), "utf-8")
+    assert main(["check", str(bad), "--baseline", str(accepted)]) == 1
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"vhostspy-baseline": 1}', '{"vhostspy-baseline": 1, "findings": [1]}']
+)
+def test_a_baseline_that_is_none(tmp_path: Path, capsys: Output, text: str) -> None:
+    accepted = tmp_path / "accepted.json"
+    accepted.write_text(text, "utf-8")
+    assert main(["check", str(small(tmp_path / "a.pcapng")), "--baseline", str(accepted)]) == 2
+    assert "is no baseline" in capsys.readouterr().err
+
+
+def test_junit(tmp_path: Path) -> None:
+    report = tmp_path / "report.xml"
+    good, bad = small(tmp_path / "good & fine.pcapng"), broken(tmp_path / "bad.pcapng")
+    main(["check", str(good), str(bad), "--junit", str(report)])
+    suite = ElementTree.parse(report).getroot()[0]
+    assert (suite.get("tests"), suite.get("failures")) == ("2", "1")
+    first, second = suite
+    assert (first.get("name"), len(first)) == (str(good), 0)
+    failure, output = second
+    assert failure.get("message") == "1 error" and "VU-OWN-02" in (failure.text or "")
+    assert "VU-HDR-04" in (output.text or "")
+
+
+def test_a_file_that_is_no_capture_is_told_of_and_the_others_are_checked(tmp_path: Path, capsys: Output) -> None:
+    text = tmp_path / "text"
+    text.write_text("hello", "utf-8")
+    assert main(["check", str(text), str(tmp_path / "none"), str(small(tmp_path / "a.pcapng"))]) == 2
+    out, err = capsys.readouterr()
+    assert f"{text}: " in err and f"{tmp_path / 'none'}: No such file or directory" in err
+    assert out.splitlines()[-1] == "3 captures, 3 messages: nothing wrong"
+
+
+def test_show_says_below_a_message_what_is_wrong(tmp_path: Path, capsys: Output) -> None:
+    bad = str(broken(tmp_path / "bad.pcapng"))
+    assert main(["show", bad, "--validate", "--no-summary"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    at = next(place for place, line in enumerate(lines) if "VU-OWN-02" in line)
+    assert lines[at].startswith("      ● error: front-end: SET_OWNER: expected once")
+    assert lines[at - 1].lstrip().startswith("2 ")
+
+
+def test_a_filter_that_asks_for_findings_has_them(tmp_path: Path, capsys: Output) -> None:
+    bad = str(broken(tmp_path / "bad.pcapng"))
+    main(["show", bad, "-Y", "finding >= error", "--json", "--no-summary"])
+    (line,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (line["no"], line["findings"][0]["rule"]) == (2, "VU-OWN-02")
+
+
+@pytest.mark.parametrize("capture", CAPTURES, ids=lambda path: path.stem)
+def test_sessions_of_real_programs_have_no_error(capture: Path, capsys: Output) -> None:
+    assert main(["check", "-q", str(capture)]) == 0, capsys.readouterr().out
