@@ -119,6 +119,7 @@ class Summary:
         waiting = len(self.awaited) + self.unanswered
         if waiting:
             parts.append(f"{waiting} unanswered")
+        parts += [plural(self.findings[each], each) for each in ("error", "warning") if self.findings.get(each)]
         if self.raw:
             parts.append(f"{plural(self.raw, 'piece')} that could not be read")
         return ", ".join(parts)
