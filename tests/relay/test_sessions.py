@@ -7,6 +7,7 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from time import monotonic
 
@@ -509,7 +510,8 @@ def test_a_fault_of_ours_ends_its_session_and_no_other(relayed: Relayed, monkeyp
     relayed.call(lambda: monkeypatch.setattr(type(relayed.relay.sessions[1].main.directions[0].lane), "plain", fail))
     # bound methods of the sessions' lanes are older than that: only what is bound from now on fails
     session = relayed.relay.sessions[1]
-    relayed.call(lambda: [one.record_in(one.lane) for one in session.main.directions])
+    for one in session.main.directions:
+        relayed.call(partial(one.record_in, one.lane))
     bad_front.sendall(sized(20))
     assert receive(bad_back).data == sized(20), "it went on before it was recorded"
     assert at_end(bad_front)
