@@ -89,3 +89,21 @@ def test_the_document_is_up_to_date() -> None:
 
 def test_what_waits_is_not_a_rule_yet() -> None:
     assert not (set(WAITING) | set(ELSEWHERE)) & set(BY_ID)
+
+
+VFIO = st.tuples(
+    st.integers(0, 1), st.integers(0, 3), st.integers(0, 19), st.sampled_from([0, 1, 2, 0x10, 0x20, 0x21]),
+    st.one_of(st.binary(max_size=64), st.sampled_from([0, 4, 8, 16, 20, 24, 32, 40, 56]).map(bytes)), FDS,
+)  # fmt: skip
+
+
+@given(st.lists(VFIO, max_size=30), st.booleans())
+@settings(max_examples=150, deadline=None)
+def test_the_same_of_vfio_user(sent: list[tuple[int, int, int, int, bytes, list[Descriptor]]], whole: bool) -> None:
+    talk = Talk(whole=whole)
+    for sender, msgid, command, flags, payload, fds in sent:
+        header = pack("<HHIII", msgid, command, 16 + len(payload), flags, 0)
+        talk.octets(header + payload, "main", sender, fds=tuple(fds), protocol="vfio-user")
+    talk.event("eof", sender=0)
+    talk.event("close")
+    assert all(one.text and one.rule in BY_ID for one in talk.findings)

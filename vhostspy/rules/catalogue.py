@@ -30,6 +30,11 @@ from . import (
     sizes,
     stalls,
     status,
+    vfio_device,
+    vfio_header,
+    vfio_memory,
+    vfio_migration,
+    vfio_version,
     vrings,
 )
 from .rule import Rule
@@ -61,6 +66,11 @@ MODULES: tuple[ModuleType, ...] = (
     stalls,
     races,
     across,
+    vfio_header,
+    vfio_version,
+    vfio_memory,
+    vfio_device,
+    vfio_migration,
 )
 
 

@@ -15,6 +15,7 @@ from vhostspy.session.state import Session
 from .catalogue import RULES
 from .peers import OBSERVERS, TITLES, Portraits
 from .rule import BOTH, SENDER, Breach, Case, Memory, Moment, Outcome, Rule, Severity, Slot
+from .vfio_state import KEEPERS
 
 #: what a rule weighs where its breaker is known to bend it; None: not worth a word then
 LOWER: dict[Severity, Severity | None] = {"error": "warning", "warning": "note", "note": None}
@@ -26,12 +27,14 @@ Key = tuple[str, str, int, str, int | None, str | None]
 class Listeners:
     """The rules of one slot: those for all messages, and those that only see what fits a layout; pure and others."""
 
-    __slots__ = ("any", "form", "meaning", "observers", "pure_form", "pure_meaning")
+    __slots__ = ("any", "form", "keepers", "meaning", "observers", "pure_form", "pure_meaning")
 
-    def __init__(self, observers: Iterable[Rule], rules: Iterable[Rule]) -> None:
+    def __init__(self, observers: Iterable[Rule], rules: Iterable[Rule], keepers: Iterable[Rule]) -> None:
+        #: asked before the rules, and after them
         self.observers = tuple(observers)
+        self.keepers = tuple(keepers)
         listening = tuple(rules)
-        self.any = bool(listening or self.observers)
+        self.any = bool(listening or self.observers or self.keepers)
         self.pure_form = tuple(rule for rule in listening if rule.malformed and rule.pure)
         self.pure_meaning = tuple(rule for rule in listening if not rule.malformed and rule.pure)
         self.form = tuple(rule for rule in listening if rule.malformed and not rule.pure)
@@ -80,6 +83,8 @@ class Rules:
             if not known:
                 self._ask(listeners.pure_meaning, case, findings)
             self._ask(listeners.meaning, case, findings)
+        for keeper in listeners.keepers:
+            keeper.check(case)
         if findings:
             return tuple(findings)
         if not known and len(message.data) <= MOST_OCTETS and not message.marks and _readable(message):
@@ -122,7 +127,7 @@ class Rules:
         if len(self._slots) > MOST_SLOTS:
             self._slots.clear()  # peers may make up message numbers
         slot = Slot(message.protocol, message.channel, message.sender, message.kind, message.id, message.row)
-        chosen = [[rule for rule in rules if _listens(rule, slot)] for rules in (OBSERVERS, self.rules)]
+        chosen = [[rule for rule in rules if _listens(rule, slot)] for rules in (OBSERVERS, self.rules, KEEPERS)]
         listeners = self._slots[key] = Listeners(*chosen)
         return listeners
 
@@ -151,7 +156,7 @@ def _readable(message: Message) -> bool:
     """It is whole and fits a layout, so its members are there; of an error in vfio-user there are none."""
     if message.kind == "raw" or message.incomplete or message.marks & SNAPPED:
         return False
-    if message.row is None or message.error:
+    if message.row is None or message.refused:
         return message.row is not None
     decoded = message.decoded
     return decoded.layout is not None and not decoded.missing and not decoded.rest
