@@ -60,7 +60,17 @@ local function halves(value)
     local low = value % TWO_32
     return low, floor((value - low) / TWO_32) % TWO_32
   end
-  return value:lower() % TWO_32, value:higher() % TWO_32
+  -- what lower() and higher() say of negative ones is their magnitude's
+  local octets = value:encode(true)
+  return word(octets, 0, 4), word(octets, 4, 4)
+end
+
+-- Of a negative integer its magnitude; nil of others.
+local function below_zero(value)
+  if type(value) == "number" then return value < 0 and -value or nil end
+  if sub(tostring(value), 1, 1) ~= "-" then return nil end
+  local low, high = halves(value)
+  return UInt64.new(low == 0 and 0 or TWO_32 - low, (TWO_32 - high - (low == 0 and 0 or 1)) % TWO_32)
 end
 
 local function whole(low, high)
@@ -83,8 +93,8 @@ local function bits_of(lower, upper, low, width)
   local above = upper % 2 ^ (width - (32 - low))
   if width <= 53 then return first + above * 2 ^ (32 - low) end
   -- wider than a number, narrower than the word
-  local value = UInt64.new(lower, upper):rshift(low)
-  return whole(value:lower() % TWO_32, value:higher() % 2 ^ (width - 32))
+  local below, upward = halves(UInt64.new(lower, upper):rshift(low))
+  return whole(below, upward % 2 ^ (width - 32))
 end
 
 -- Whether flag bits are set, of values below 2^32.
@@ -106,14 +116,13 @@ local function dec(value)
   return tostring(value)
 end
 
-local function hex(value)
-  if type(value) == "number" then
-    if value < 0 then return "-" .. hex(-value) end
-    local low, high = halves(value)
-    return high > 0 and format("0x%x%08x", high, low) or format("0x%x", low)
-  end
+local hex
+
+function hex(value)
+  local magnitude = below_zero(value)
+  if magnitude then return "-" .. hex(magnitude) end
   local low, high = halves(value)
-  return format("0x%x%08x", high, low)
+  return high > 0 and format("0x%x%08x", high, low) or format("0x%x", low)
 end
 
 -- In decimal: an integer times a number, plus a number (all below 10^14, the last may be negative).
@@ -143,7 +152,11 @@ end
 
 local UNITS = { { 40, "TiB" }, { 30, "GiB" }, { 20, "MiB" }, { 10, "KiB" } }
 
-local function size_text(value)
+local size_text
+
+function size_text(value)
+  local magnitude = below_zero(value)
+  if magnitude then return "-" .. size_text(magnitude) end
   if not is_zero(value) then
     for _, unit in ipairs(UNITS) do
       if type(value) == "number" then
@@ -330,7 +343,7 @@ local function number_in(fields, name)
   local value = fields[name]
   if value == true then return 1 end
   if type(value) == "number" then return value > 0 and value or 0 end
-  if type(value) == "userdata" then
+  if type(value) == "userdata" and not below_zero(value) then
     local low, high = halves(value)
     return high * TWO_32 + low
   end
@@ -688,7 +701,9 @@ local function new_field(name, label, type_, base_, names, text)
   if type_ == "bytes" then return make(abbr, label, base.NONE, text) end
   if type_ == "string" then return make(abbr, label, base.UNICODE, text) end
   if type_ == "none" then return make(abbr, label, text) end
-  return make(abbr, label, BASES[base_] or base.DEC, names, nil, text)
+  -- Wireshark has signed integers in decimal only
+  local shown = type_:sub(1, 1) == "u" and BASES[base_] or base.DEC
+  return make(abbr, label, shown, names, nil, text)
 end
 
 local spy = Proto("vhostspy", "vhostspy record")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import tempfile
 import weakref
+from collections.abc import Iterable
 from errno import errorcode
 from importlib import import_module
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any
 
 from vhostspy.capture import record
 from vhostspy.dissectors import lua
+from vhostspy.dissectors.rows import Protocol
 from vhostspy.session.device import CONFIG_SIZES, MESSAGES
 
 #: by it a file is known to be ours
@@ -36,9 +38,9 @@ _MARKS = (
 )
 
 
-def dissector() -> str:
-    """The Lua file, of every protocol that is registered."""
-    return lua.generate({
+def dissector(protocols: Iterable[Protocol] | None = None) -> str:
+    """The Lua file of these protocols; None: of every one that is registered."""
+    tables = {
         "version": record.VERSION,
         "records": ("", "message", "raw", "event", "sample", "note"),
         "protocols": record.PROTOCOLS,
@@ -51,7 +53,8 @@ def dissector() -> str:
         "errors": dict(errorcode),
         "telling_messages": MESSAGES,
         "config_sizes": CONFIG_SIZES,
-    })  # fmt: skip
+    }
+    return lua.generate(tables, protocols)
 
 
 #: name, filter, background and letters (16 bits a colour); the first that fits is used

@@ -67,9 +67,11 @@ def many_sessions(relayed: Relayed, count: int, at_once: int) -> tuple[int, int]
 
 @pytest.mark.parametrize("at_once", [1, 25], ids=["one after another", "25 at once"])
 def test_500_sessions_leave_nothing_behind(relayed: Relayed, at_once: int) -> None:
-    descriptors, kib = many_sessions(relayed, 500, at_once)
+    # how much memory this whole process has says little about five hundred sessions: that is for ten thousand
+    descriptors, _ = many_sessions(relayed, 500, at_once)
     assert descriptors == 0
-    assert kib < 2048
+    gc.collect()
+    assert not [one for one in gc.get_objects() if isinstance(one, Session)]
     assert len(relayed.relay.loop._events) == 2, "the listener, and the test's own pipe"
     records = relayed.stop()
     assert len(messages(records)) == 1000

@@ -45,17 +45,18 @@ def ours(message: Message) -> Members:
         for each in channel.header.layout.members
         if isinstance(each, Field) and each.names is not None and each.names.kind == "bits"
     }
-    return [*_plain(header, names), *_plain(fields, message.names)]
+    return [*plain(header, names), *plain(fields, message.names)]
 
 
-def _plain(fields: Mapping[str, Any], names: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def plain(fields: Mapping[str, Any], names: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Members as they are decoded, with the bits of theirs that are set and have names."""
     for name, value in fields.items():
         called = names.get(name)
         if isinstance(value, list):
             for place, each in enumerate(value):
                 if isinstance(each, dict):
                     inner = called[place] if isinstance(called, list) else {}
-                    yield name, list(_plain(each, inner))
+                    yield name, list(plain(each, inner))
                 else:
                     yield name, int(each)
         elif isinstance(value, bytes):
