@@ -73,6 +73,12 @@ def compile_tools(folder: Path) -> None:
             raise Failed(f"{' '.join(command)}: {done.stderr}")
 
 
+def environment(folder: Path) -> dict[str, str]:
+    """What our processes get: with bytecode as an installed program has it, whatever the caller's habits are."""
+    chosen = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return chosen | {"PYTHONPYCACHEPREFIX": str(folder / "bytecode")}
+
+
 def protocol_of(load: str) -> str:
     return "vfio-user" if "v" in load else "vhost-user"
 
@@ -117,7 +123,7 @@ def run(
     def start(words: list[str], out: int = subprocess.PIPE) -> subprocess.Popen[str]:
         process = subprocess.Popen(
             words, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.PIPE, text=True, cwd=ROOT,
-            preexec_fn=ahead_of_others if real_time and candidate != STRACE else None,
+            env=environment(tools), preexec_fn=ahead_of_others if real_time and candidate != STRACE else None,
         )  # fmt: skip
         started.append(process)
         return process

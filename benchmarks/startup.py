@@ -10,14 +10,14 @@ import sys
 import time
 from pathlib import Path
 
-from .peers import ROOT, Failed, ahead_of_others, vhostspy_command
+from .peers import ROOT, Failed, ahead_of_others, environment, vhostspy_command
 
 IN_CREATE, IN_MOVED_TO = 0x100, 0x80
 LIMIT_S = 30.0
 
 
-def until_exit(command: list[str], *, real_time: bool = False) -> int:
-    """Nanoseconds from a command's start until it has ended. Raises Failed."""
+def until_exit(folder: Path, command: list[str], *, real_time: bool = False) -> int:
+    """Nanoseconds from a command's start until it has ended; ``folder``: for its bytecode. Raises Failed."""
     start = time.monotonic_ns()
     done = subprocess.run(
         command,
@@ -26,6 +26,7 @@ def until_exit(command: list[str], *, real_time: bool = False) -> int:
         stderr=subprocess.PIPE,
         text=True,
         cwd=ROOT,
+        env=environment(folder),
         timeout=LIMIT_S,
         preexec_fn=ahead_of_others if real_time else None,
     )
@@ -35,12 +36,12 @@ def until_exit(command: list[str], *, real_time: bool = False) -> int:
     return took
 
 
-def until_pass(*, real_time: bool = False) -> int:
-    return until_exit([sys.executable, "-c", "pass"], real_time=real_time)
+def until_pass(folder: Path, *, real_time: bool = False) -> int:
+    return until_exit(folder, [sys.executable, "-c", "pass"], real_time=real_time)
 
 
-def until_version(*, real_time: bool = False) -> int:
-    return until_exit(vhostspy_command("--version"), real_time=real_time)
+def until_version(folder: Path, *, real_time: bool = False) -> int:
+    return until_exit(folder, vhostspy_command("--version"), real_time=real_time)
 
 
 def console_script() -> Path | None:
@@ -65,7 +66,7 @@ def until_listening(folder: Path, *options: str, real_time: bool = False) -> int
         start = time.monotonic_ns()
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=ROOT,
-            preexec_fn=ahead_of_others if real_time else None,
+            env=environment(folder), preexec_fn=ahead_of_others if real_time else None,
         )  # fmt: skip
         try:
             while not socket.exists():

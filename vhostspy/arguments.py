@@ -6,6 +6,7 @@ The command line imports this when it reads a command's options; a command impor
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, NoReturn
@@ -15,6 +16,24 @@ from vhostspy.errors import WrongUse, nearest
 
 #: what the ends are called: vhost-user's names, and vfio-user's
 ENDS = {"front-end": FRONT_END, "back-end": BACK_END, "client": FRONT_END, "server": BACK_END}
+
+
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """argparse makes one for each argument, and would load shutil to ask how wide the screen is (7 % of the start)."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=_columns() - 2)
+
+
+def _columns() -> int:
+    try:
+        return int(os.environ["COLUMNS"])
+    except (KeyError, ValueError):
+        pass
+    try:
+        return os.get_terminal_size(1).columns or 80
+    except OSError:
+        return 80
 
 
 def one_of(*values: str) -> Callable[[str], str]:
@@ -151,7 +170,7 @@ class Parser(argparse.ArgumentParser):
     """
 
     def __init__(self, *, commands: Collection[str] = (), **settings: Any) -> None:
-        settings.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        settings.setdefault("formatter_class", _Help)
         super().__init__(allow_abbrev=False, **settings)
         self._commands = commands
 
