@@ -234,25 +234,22 @@ def in_wireshark(tools: Path) -> list[Result]:
 
 def starting(rounds: int, tools: Path, real_time: bool) -> list[Result]:
     """Start-up against ``python -c pass``; each value is the least of three."""
-    script = startup.console_script()
-    if script is None:
-        say("SKIPPED: --version of the console script, which is not installed beside this interpreter")
-    listening = partial(startup.until_listening, tools)
+    python = startup.bare_python(tools)
+    script = str(python.with_name("vhostspy"))
+    listening = partial(startup.until_listening, python)
     measures: dict[str, tuple[Callable[..., int], float, float]] = {
-        "python -m vhostspy --version": (partial(startup.until_version, tools), 2.2, 1.7),
-        "vhostspy --version": (partial(startup.until_exit, tools, [str(script), "--version"]), 2.2, 1.7),
-        "until it listens": (listening, 3.5, 2.5),
-        "until it listens, with -q -w": (partial(listening, "-q", "-w", str(tools / "s.pcapng")), 3.5, 2.5),
+        "python -m vhostspy --version": (partial(startup.until_version, python), 2.2, 1.7),
+        "vhostspy --version": (partial(startup.until_script_version, python), 2.2, 1.7),
+        "until it listens, vhostspy": (partial(listening, script), 3.5, 2.5),
+        "until it listens, python -m vhostspy": (partial(listening, str(python), "-m", "vhostspy"), 3.5, 2.5),
     }
-    if script is None:
-        del measures["vhostspy --version"]
     ratios: dict[str, list[float]] = {area: [] for area in measures}
     if real_time:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(2))  # else it would see late what they did
     for measure, _, _ in measures.values():
         measure(real_time=real_time)  # now its bytecode is there
     for _ in range(rounds):
-        nothing = min(startup.until_pass(tools, real_time=real_time) for _ in range(3))
+        nothing = min(startup.until_pass(python, real_time=real_time) for _ in range(3))
         for area, (measure, _, _) in measures.items():
             ratios[area].append(min(measure(real_time=real_time) for _ in range(3)) / nothing)
     if real_time:

@@ -6,11 +6,11 @@ import ctypes
 import os
 import select
 import subprocess
-import sys
 import time
+import venv
 from pathlib import Path
 
-from .peers import ROOT, Failed, ahead_of_others, environment, vhostspy_command
+from .peers import ROOT, Failed, ahead_of_others, environment
 
 IN_CREATE, IN_MOVED_TO = 0x100, 0x80
 LIMIT_S = 30.0
@@ -36,28 +36,44 @@ def until_exit(folder: Path, command: list[str], *, real_time: bool = False) -> 
     return took
 
 
-def until_pass(folder: Path, *, real_time: bool = False) -> int:
-    return until_exit(folder, [sys.executable, "-c", "pass"], real_time=real_time)
+def until_pass(python: Path, *, real_time: bool = False) -> int:
+    return until_exit(python.parent, [str(python), "-c", "pass"], real_time=real_time)
 
 
-def until_version(folder: Path, *, real_time: bool = False) -> int:
-    return until_exit(folder, vhostspy_command("--version"), real_time=real_time)
+def until_version(python: Path, *, real_time: bool = False) -> int:
+    return until_exit(python.parent, [str(python), "-m", "vhostspy", "--version"], real_time=real_time)
 
 
-def console_script() -> Path | None:
-    """The installed command beside the interpreter, if there is one."""
-    path = Path(sys.executable).with_name("vhostspy")
-    return path if path.exists() else None
+def until_script_version(python: Path, *, real_time: bool = False) -> int:
+    """The same of the installed command."""
+    command = [str(python.with_name("vhostspy")), "--version"]
+    return until_exit(python.parent, command, real_time=real_time)
 
 
-def until_listening(folder: Path, *options: str, real_time: bool = False) -> int:
-    """Nanoseconds from the relay's start until its socket is there. Raises Failed.
+def bare_python(folder: Path) -> Path:
+    """An interpreter with vhostspy in it and nothing else: what others install makes even ``pass`` slower.
+
+    The command beside it is as pip writes it.
+    """
+    venv.create(folder / "bare", symlinks=True, with_pip=False)
+    python = folder / "bare" / "bin" / "python"
+    packages = next((folder / "bare" / "lib").glob("python*/site-packages"))
+    (packages / "checkout.pth").write_text(f"{ROOT}\n")
+    script = python.with_name("vhostspy")
+    script.write_text(f"#!{python}\nimport sys\nfrom vhostspy.cli import main\nsys.exit(main())\n")
+    script.chmod(0o755)
+    return python
+
+
+def until_listening(python: Path, *words: str, real_time: bool = False) -> int:
+    """Nanoseconds from the relay's start, by these words, until its socket is there. Raises Failed.
 
     The kernel tells when (inotify): looking again and again would take time from the CPU that both share.
     """
+    folder = python.parent
     socket = folder / "listen.sock"
     socket.unlink(missing_ok=True)
-    command = vhostspy_command("--listen", str(socket), "--connect", str(folder / "nobody.sock"), *options)
+    command = [*words, "--listen", str(socket), "--connect", str(folder / "nobody.sock")]
     libc = ctypes.CDLL(None, use_errno=True)
     watch: int = libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
     if watch < 0 or libc.inotify_add_watch(watch, os.fsencode(folder), IN_CREATE | IN_MOVED_TO) < 0:
