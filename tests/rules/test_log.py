@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from .steps import FRONT, LOG_ALL, MIB, MODERN, PAGE, USER, addresses, agreed, file, region, running, table, with_memory
@@ -14,9 +12,9 @@ SHARED = 1 << 1
 NEEDED = 16 * MIB // PAGE // 8
 
 
-def log(talk: Talk, size: int = NEEDED, offset: int = 0, **more: Any) -> int:
-    fds = [file(8, 1 << 20)._replace(role="log")]
-    no = talk.front_end("SET_LOG_BASE", mmap_length=size, mmap_offset=offset, **{"fds": fds} | more).no
+def log(talk: Talk, size: int = NEEDED, offset: int = 0, shared: bool = True) -> int:
+    fds = [file(8, 1 << 20)._replace(role="log")] * shared
+    no = talk.front_end("SET_LOG_BASE", mmap_length=size, mmap_offset=offset, fds=fds).no
     if (talk.state.protocol_agreed or 0) & SHARED:
         talk.reply("SET_LOG_BASE")
     return no
@@ -78,7 +76,7 @@ def test_a_ring_that_logs_beyond_the_log(at: int, wrong: bool) -> None:
     talk = offering_logs()
     log(talk)
     talk.front_end("SET_FEATURES", features=MODERN | LOG_ALL)
-    no = talk.front_end("SET_VRING_ADDR", **addresses(log_used=True) | {"log_address": at}).no
+    no = talk.front_end("SET_VRING_ADDR", **addresses(log_used=True, log_address=at)).no
     assert broken(talk, "VU-LOG-03") == [("error", FRONT, no)] * wrong
 
 
@@ -132,5 +130,5 @@ def test_rarp_for_a_guest_that_announces_itself(announces: bool) -> None:
 def test_a_log_that_cannot_be_shared(protocol: int) -> None:
     """QEMU sends 16 bytes all the same."""
     talk = running(protocol)
-    no = log(talk, fds=[]) if not protocol else log(talk)
+    no = log(talk, shared=bool(protocol))
     assert broken(talk, "VU-LOG-08") == [("warning", FRONT, no)] * (not protocol)

@@ -51,7 +51,7 @@ def crypto_session(case: Case) -> Outcome:
     fields = case.fields
     if case.message.is_reply:
         made = fields.get("session_id", 0)
-        made -= (made >> 63) << 64
+        made -= (made >= 1 << 63) << 64  # an old session has it unsigned
         if made < 0:
             return Breach(f"{case.name}: expected a session of 0 or above, came {made}: it was refused", who=None)
         sessions = case.memory.of("crypto sessions")
