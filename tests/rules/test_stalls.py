@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from struct import pack
+
 import pytest
 
 from ..pipeline.conversation import SECOND
-from .steps import BACK, BOTH, FRONT, agreed, running, set_up, with_memory
+from .steps import BACK, BOTH, FRONT, agreed, file, running, set_up, with_memory
 from .talk import Talk, broken
 
 CHANNEL = 1 << 3 | 1 << 5 | 1 << 9
@@ -74,3 +76,21 @@ def test_a_session_that_has_rings_may_be_silent() -> None:
     talk.event("eof", sender=FRONT)
     assert [one for one in talk.findings if one.rule.startswith("VU-STL")] == []
     assert broken(agreed(), "VU-STL-03") == []
+
+
+@pytest.mark.parametrize(
+    "who, size, severity",
+    [
+        ("rust-vmm", 16, None),
+        ("rust-vmm", 8, "warning"),
+        ("rust-vmm", 0, "warning"),
+        ("qemu", 0, None),
+        (None, 8, "note"),
+    ],
+)
+def test_a_front_end_that_reads_another_size(who: str | None, size: int, severity: str | None) -> None:
+    """rust-vmm/vhost #217: migration hung at its first step for 26 months."""
+    talk = with_memory(1 << 1, profile=(who, None))
+    talk.front_end("SET_LOG_BASE", mmap_length=4096, mmap_offset=0, fds=[file(3)._replace(role="log")])
+    no = talk.octets(pack("<III", 6, 5, size) + bytes(size), sender=BACK).no
+    assert broken(talk, "VU-STL-04") == ([(severity, None, no)] if severity else [])

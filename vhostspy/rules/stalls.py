@@ -12,7 +12,7 @@ from vhostspy.session import ledger as ledgers
 from vhostspy.session.state import Session
 
 from .replies import SECOND, age, title
-from .rule import BOTH, Breach, Case, Moment, Outcome, event, every, rule
+from .rule import BOTH, Breach, Case, Moment, Outcome, event, every, reply, rule
 
 CHANNEL = "vhost-user, Back-end communication; QEMU db8a3772e3 and 4382138f64"
 #: both ends have waited for so long
@@ -93,3 +93,24 @@ def stopped_in_silence(case: Case | Moment) -> Outcome:
         return None
     text = f"expected rings to be started, the front-end stopped after {name} #{no}; nobody owed anything, and "
     return Breach(f"{text}{age(silence)} later the connection ended", who=FRONT_END, no=no, evidence=(no,))
+
+
+#: bytes that a front-end reads: rust-vmm since 2026; it read 8 before
+LOG_ANSWER_RUST = 16
+
+
+@rule("VU-STL-04", "note", "the answer of SET_LOG_BASE is as long as its front-end reads: it waits for the rest",
+      "rust-vmm/vhost #217: 0 bytes of DPDK, 8 of libvhost-user and passt, 16 of rust-vmm",
+      on=reply("SET_LOG_BASE"), malformed=True,
+      notes="A warning where the front-end is rust-vmm's and comes short; QEMU takes any.")  # fmt: skip
+def log_answer(case: Case) -> Outcome:
+    size = case.message.size or 0
+    if case.memory.peers.known(FRONT_END, ("qemu",)) or not case.first("VU-STL-04"):
+        return None
+    text = f"{case.name}: expected as many bytes as the front-end reads, came {size}"
+    if case.memory.peers.known(FRONT_END, ("rust-vmm",)):
+        if size == LOG_ANSWER_RUST:
+            return None
+        wants = f"{text}; rust-vmm reads {LOG_ANSWER_RUST}, and before 2026 8, and waits for the rest for ever"
+        return Breach(wants, who=None, severity="warning")
+    return Breach(f"{text}; back-ends answer with 0, 8 or 16, and some front-ends wait for one of these", who=None)
