@@ -124,3 +124,20 @@ def test_the_front_end_closes_on_an_offer(goes_on: bool) -> None:
     talk.event("eof", sender=FRONT)
     assert broken(talk, "VU-CLS-04") == [("warning", FRONT, no)] * (not goes_on)
     assert goes_on or "REPLY_ACK, DEVICE_STATE" in texts(talk, "VU-CLS-04")
+
+
+@pytest.mark.parametrize(
+    "data, words",
+    [
+        (bytes.fromhex("00000001 00000001 00000000"), "in big-endian order they are request 1 with 0 bytes"),
+        (b"GET / HTTP/1.1\r\n", "47 45 54"),
+        (b"\x01", "1 octets"),
+    ],
+)
+def test_octets_that_are_no_message(data: bytes, words: str) -> None:
+    talk = Talk()
+    no = talk.raw(data).no
+    talk.raw(data)
+    assert broken(talk, "VU-CLS-05") == [("error", FRONT, no)]
+    assert words in texts(talk, "VU-CLS-05")
+    assert broken(agreed(), "VU-CLS-05") == []

@@ -9,6 +9,7 @@ whatever the acknowledgement says.
 from __future__ import annotations
 
 from collections import deque
+from struct import Struct
 from typing import NamedTuple
 
 from vhostspy.dissectors.rows import BACK_END, FRONT_END
@@ -18,7 +19,7 @@ from vhostspy.session import ledger as ledgers
 from vhostspy.session.state import Session
 
 from .replies import AT_ONCE_NS, SECOND, age
-from .rule import Breach, Case, Moment, Outcome, event, every, rule
+from .rule import Breach, Case, Moment, Outcome, Slot, Topic, event, every, rule
 
 COMMUNICATION = "vhost-user, Communication"
 #: an end later than this after all messages has another cause
@@ -204,3 +205,33 @@ def closed_after_offer(moment: Moment) -> Outcome:
     what = "bits that it did not acknowledge before" if earlier is not None and known else "the offered bits"
     text = f"expected the front-end to go on after the offer in #{last.no}, it closed; {what}: {unknown}"
     return Breach(text, no=last.no, evidence=(last.no,))
+
+
+HEADER = Struct("<III")
+SWAPPED = Struct(">III")
+#: a number and a size that a header of vhost-user may have
+MOST_ID, MOST_SIZE = 64, 4096
+
+
+def _unframed(slot: Slot) -> bool:
+    return slot.kind == "raw" and slot.protocol in ("", "vhost-user") and slot.channel in ("main", "backend")
+
+
+@rule(
+    "VU-CLS-05", "error", "what an end sends can be read as messages", "vhost-user, Message Specification, Header",
+    on=Topic(_unframed, text="octets that are no message"), malformed=True,
+    notes="Nothing that follows on that side is judged. Says so if the byte order is the other one.",
+)  # fmt: skip
+def unreadable(case: Case) -> Outcome:
+    message = case.message
+    if not case.first("VU-CLS-05", message.channel, message.channel_no, message.sender):
+        return None
+    data = message.data
+    text = f"expected a message on the {message.channel} channel, came {len(data)} octets that are none"
+    if len(data) < HEADER.size:
+        return f"{text}: {data.hex(' ')}"
+    little = message.byte_order == "<"
+    id_, flags, size = (SWAPPED if little else HEADER).unpack_from(data)
+    if 0 < id_ < MOST_ID and flags & 3 == 1 and flags < 16 and size <= MOST_SIZE:
+        return f"{text}: in {'big' if little else 'little'}-endian order they are request {id_} with {size} bytes"
+    return f"{text}: {data[: HEADER.size].hex(' ')} …"
