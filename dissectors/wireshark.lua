@@ -197,14 +197,17 @@ end
 -- The names of the bits that are set; those without one by number.
 local function bit_names(value, names)
   local found = {}
-  local low, high = halves(value)
-  for place = 0, 63 do
-    local half = place < 32 and low or high
-    if floor(half / 2 ^ (place % 32)) % 2 == 1 then
+  local half, above = halves(value)
+  local place = 0
+  while half > 0 or above > 0 do
+    if half == 0 then half, above, place = above, 0, 32 end
+    if half % 2 == 1 then
       local name = names[place]
       if type(name) == "table" then name = name[1] end
       found[#found + 1] = name or "bit " .. place
     end
+    half = floor(half / 2)
+    place = place + 1
   end
   return found
 end
@@ -333,7 +336,7 @@ local EXACT = 2 ^ 53
 
 -- How many octets are missing of `times` that have `size` each, when `here` are there.
 local function missing_of(counted, times, size, here)
-  local missing = times * size - here
+  local missing = 1.0 * times * size - here
   lacking = missing >= EXACT and { counted, size, -here } or nil
   return missing > 0 and missing or 0
 end
@@ -345,7 +348,8 @@ local function number_in(fields, name)
   if type(value) == "number" then return value > 0 and value or 0 end
   if type(value) == "userdata" and not below_zero(value) then
     local low, high = halves(value)
-    return high * TWO_32 + low
+    -- a float: integers of Lua 5.4 would begin anew at 2^63
+    return high * 4294967296.0 + low
   end
   return 0
 end
@@ -817,7 +821,7 @@ local BY_NAME = {}
 
 for _, P in ipairs(PROTOCOLS) do
   local proto, prefix = new_proto(P.prefix, P.name)
-  P.proto = proto
+  P.proto, P.abbr = proto, prefix
   P.F = {}
   local ordered = {}
   for number, each in ipairs(P.fields) do
@@ -869,12 +873,13 @@ local function show_bits(item, P, bits, device, range, value)
   local found = bit_names(value, bits)
   if #found == 0 then return end
   item:append_text(" (" .. concat(found, ", ") .. ")")
-  local low, high = halves(value)
-  for place = 0, 63 do
-    local half = place < 32 and low or high
-    if bits[place] and floor(half / 2 ^ (place % 32)) % 2 == 1 then
-      item:add(P.F[bits[place][2]], range, true)
-    end
+  local half, above = halves(value)
+  local place = 0
+  while half > 0 or above > 0 do
+    if half == 0 then half, above, place = above, 0, 32 end
+    if half % 2 == 1 and bits[place] then item:add(P.F[bits[place][2]], range, true) end
+    half = floor(half / 2)
+    place = place + 1
   end
 end
 
@@ -1256,6 +1261,35 @@ local function said_no(P, m, decoded)
   return value == true or (type(value) == "number" or type(value) == "userdata") and not is_zero(value)
 end
 
+-- Header, links and members; gives the item of the octets that no member explains, or of the message.
+local function show_members(P, tvb, item, m, s, payload, decoded, record, frame, pinfo)
+  local context = frame.context or CONTEXT
+  local _, header = read_at(P, P.layouts[m.channel.layout], s, 0, record.big)
+  for _, node in ipairs(header) do
+    if node[1].name == m.channel.id then
+      add_value(item, P, m.channel.ids[m.asker + 1] or m.channel.ids[1], tvb(node[2], node[3]), node[4])
+    else
+      show_nodes(item, P, tvb, 0, { node }, context, {}, record.big)
+    end
+  end
+  if frame.request then
+    item:add(P.response_to, frame.request):set_generated()
+    local seconds = floor(frame.latency / 1000000000)
+    item:add(P.time, NSTime.new(seconds, floor(frame.latency - seconds * 1000000000))):set_generated()
+  end
+  if frame.response then item:add(P.response_in, frame.response):set_generated() end
+  local start = m.channel.length
+  show_nodes(item, P, tvb, start, decoded.nodes, context, decoded.fields, record.big, pinfo)
+  if decoded.rest then return item:add(P.F[P.rest], tvb(start + decoded.at, #payload - decoded.at)) end
+  if (not m.row or m.error and m.error ~= 0) and #payload > 0 then item:add(P.F[P.rest], tvb(start, #payload)) end
+  return item
+end
+
+-- Whether anybody looks at the fields of this protocol: then they have to be there.
+local function wanted(tree, proto)
+  return tree.visible or tree:referenced(Dissector.get(proto))
+end
+
 -- A whole message, header and payload. `record`: what is known of it; `frame`: what is kept of its packet.
 local function show_message(P, tvb, s, pinfo, tree, top, record, frame)
   local m = meaning(P, record, s)
@@ -1286,12 +1320,15 @@ local function show_message(P, tvb, s, pinfo, tree, top, record, frame)
   if first then after(record, m, decoded.fields) end
 
   local title = title_of(m)
-  if m.row then top:add(R.message, m.row.name):set_generated() end
-  top:add(R.kind, m.kind):set_generated()
-  if m.need_reply then top:add(R.need_reply, true):set_generated() end
-  if m.failed then top:add(R.failed, true):set_generated() end
-  if info ~= "" then top:add(R.info, info):set_generated() end
-  if frame.answers then top:add(R.answers, UInt64.new(halves(frame.answers))):set_generated() end
+  local shown = record.shown == nil or record.shown
+  if shown and m.row then top:add(R.message, m.row.name):set_generated() end
+  if shown then
+    top:add(R.kind, m.kind):set_generated()
+    if m.need_reply then top:add(R.need_reply, true):set_generated() end
+    if m.failed then top:add(R.failed, true):set_generated() end
+    if info ~= "" then top:add(R.info, info):set_generated() end
+    if frame.answers then top:add(R.answers, UInt64.new(halves(frame.answers))):set_generated() end
+  end
 
   if m.kind == "raw" then
     local item = top
@@ -1300,27 +1337,10 @@ local function show_message(P, tvb, s, pinfo, tree, top, record, frame)
     return title, info
   end
   local item = tree:add(P.proto, tvb(0, #s), P.name .. ", " .. title .. (info ~= "" and ", " .. info or ""))
-  local _, header = read_at(P, P.layouts[m.channel.layout], s, 0, record.big)
-  for _, node in ipairs(header) do
-    if node[1].name == m.channel.id then
-      add_value(item, P, m.channel.ids[m.asker + 1] or m.channel.ids[1], tvb(node[2], node[3]), node[4])
-    else
-      show_nodes(item, P, tvb, 0, { node }, context, {}, record.big)
-    end
-  end
-  if frame.request then
-    item:add(P.response_to, frame.request):set_generated()
-    local seconds = floor(frame.latency / 1000000000)
-    item:add(P.time, NSTime.new(seconds, floor(frame.latency - seconds * 1000000000))):set_generated()
-  end
-  if frame.response then item:add(P.response_in, frame.response):set_generated() end
-  local start = m.channel.length
-  show_nodes(item, P, tvb, start, decoded.nodes, context, decoded.fields, record.big, pinfo)
-  if not m.row or m.error and m.error ~= 0 then
-    if #payload > 0 then item:add(P.F[P.rest], tvb(start, #payload)) end
-    if not m.row then item:add_proto_expert_info(UNKNOWN, title .. " is not known") end
-  elseif decoded.rest then
-    local rest = item:add(P.F[P.rest], tvb(start + decoded.at, #payload - decoded.at))
+  if not m.row then item:add_proto_expert_info(UNKNOWN, title .. " is not known") end
+  local rest = item
+  if wanted(tree, P.abbr) then rest = show_members(P, tvb, item, m, s, payload, decoded, record, frame, pinfo) end
+  if decoded.rest then
     if decoded.missing > 0 then
       rest:add_proto_expert_info(MISSING, missing_text(decoded))
     else
@@ -1375,20 +1395,22 @@ local function show_descriptors(tree, tvb, s, record)
     if byte(s, at + 2) == 0 then kind = nil end
     local what = role and kind and role .. " " .. kind or role or kind or "descriptor"
     local name = sub(s, at + 41, at + 128):gsub("\0+$", "")
-    local item = tree:add(R.fd, tvb(at, 128))
-    item:set_text("descriptor: " .. what .. (name ~= "" and ", " .. escaped(name) or ""))
-    item:add_le(R.fd_role, tvb(at, 1))
-    item:add_le(R.fd_kind, tvb(at + 1, 1))
-    item:add_le(R.fd_access, tvb(at + 2, 1))
-    item:add_le(R.fd_known, tvb(at + 3, 1))
-    if known(has, 2) then item:add_le(R.fd_seals, tvb(at + 4, 4)) end
-    item:add_le(R.fd_device, tvb(at + 8, 8))
-    item:add_le(R.fd_inode, tvb(at + 16, 8))
-    if known(has, 1) then item:add_le(R.fd_size, tvb(at + 24, 8)) end
-    if known(has, 4) then item:add_le(R.fd_eventfd_id, tvb(at + 32, 8)) end
-    item:add(R.fd_name, tvb(at + 40, 88), escaped(name))
     if not counted[what] then order[#order + 1] = what end
     counted[what] = (counted[what] or 0) + 1
+    if record.shown then
+      local item = tree:add(R.fd, tvb(at, 128))
+      item:set_text("descriptor: " .. what .. (name ~= "" and ", " .. escaped(name) or ""))
+      item:add_le(R.fd_role, tvb(at, 1))
+      item:add_le(R.fd_kind, tvb(at + 1, 1))
+      item:add_le(R.fd_access, tvb(at + 2, 1))
+      item:add_le(R.fd_known, tvb(at + 3, 1))
+      if known(has, 2) then item:add_le(R.fd_seals, tvb(at + 4, 4)) end
+      item:add_le(R.fd_device, tvb(at + 8, 8))
+      item:add_le(R.fd_inode, tvb(at + 16, 8))
+      if known(has, 1) then item:add_le(R.fd_size, tvb(at + 24, 8)) end
+      if known(has, 4) then item:add_le(R.fd_eventfd_id, tvb(at + 32, 8)) end
+      item:add(R.fd_name, tvb(at + 40, 88), escaped(name))
+    end
   end
   if #order == 0 then return "" end
   for place, what in ipairs(order) do
@@ -1402,6 +1424,7 @@ local function show_record(tree, tvb, s, record)
   local top = tree:add(spy, tvb(0, math.min(record.body, #s)))
   top:set_text("vhostspy record" .. (is_zero(record.no) and "" or " #" .. dec(record.no)) .. ", session "
     .. record.session .. ", " .. where)
+  if not record.shown then return top end
   top:add_le(R.version, tvb(4, 1))
   top:add_le(R.record, tvb(5, 1))
   top:add_le(R.header_length, tvb(6, 2))
@@ -1524,6 +1547,7 @@ function spy.dissector(tvb, pinfo, tree)
     return #s
   end
   if cut then record.snapped = true end
+  record.shown = wanted(tree, "vhostspy")
   local top = show_record(tree, tvb, s, record)
   local about = show_descriptors(top, tvb, s, record)
   local body = sub(s, record.body + 1)

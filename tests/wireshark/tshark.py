@@ -11,7 +11,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -76,10 +76,10 @@ class Tshark(NamedTuple):
         path.chmod(0o644)
         return path
 
-    def layers(self, capture: Path, *arguments: str) -> list[Pairs]:
-        """Of each packet the layers of vhostspy, in order."""
-        chosen = " ".join(("vhostspy", *(name.replace("-", "_") for name in registry.PROTOCOLS)))
-        text = self.run("-r", capture, "-T", "json", "-J", chosen, *arguments)
+    def layers(self, capture: Path, protocols: Iterable[str] = registry.PROTOCOLS) -> list[Pairs]:
+        """Of each packet the layers of vhostspy and these protocols, in order."""
+        chosen = " ".join(("vhostspy", *(name.replace("-", "_") for name in protocols)))
+        text = self.run("-r", capture, "-T", "json", "-J", chosen)
         packets = json.loads(text, object_pairs_hook=list)
         return [dict(dict(packet)["_source"])["layers"] for packet in packets]
 
