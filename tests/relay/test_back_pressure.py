@@ -155,7 +155,7 @@ def refuse_descriptors(relayed: Relayed) -> FewRefs:
 
     def put() -> None:
         ours.outlet.target = few  # type: ignore[assignment]
-        ours._sendmsg = few.sendmsg
+        ours.passing._sendmsg = few.sendmsg
 
     relayed.call(put)
     return few

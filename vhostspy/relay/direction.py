@@ -1,4 +1,4 @@
-"""One direction of a channel: how a chunk of bytes becomes messages, and goes on.
+"""The reading half of a direction: how a chunk of bytes becomes messages.
 
 1. ``pump`` reads as much as there is, behind what is held from before. The usual case, one whole message without
    descriptors, is sent and recorded right there; ``_whole`` does the same for several, and for one with descriptors.
@@ -7,9 +7,7 @@
    one message.)
 3. What is incomplete at the end is held, so that a receiver that reads a payload with one call finds it whole; for at
    most ``HOLD_NS``, and only up to ``HOLD`` bytes. A longer message goes through as it comes.
-4. Whole messages are judged, if there is a policy, and sent in portions: a portion with descriptors is exactly one
-   message, or its first part, so that the next reader has no doubt either.
-5. Then they are recorded. The writer becomes the owner of their descriptors.
+4. Whole messages are judged, if there is a policy, and go on (``passing.py``).
 
 A target that is full stops the reading of its source, and nothing else. Nothing here waits.
 """
@@ -17,9 +15,6 @@ A target that is full stops the reading of its source, and nothing else. Nothing
 from __future__ import annotations
 
 import socket
-from array import array
-from bisect import bisect_right
-from collections.abc import Sequence
 from resource import RLIMIT_NOFILE, getrlimit
 from struct import Struct
 from time import monotonic_ns, time_ns
@@ -35,14 +30,13 @@ from .descriptors import (
     RIGHTS,
     Ancillary,
     close_all,
-    duplicate,
-    is_stream_socket,
     received,
 )
 from .framer import LOST, Framer, detect
 from .held import Held, Whole
 from .judge import Judge
-from .outlet import PORTION, Outlet
+from .outlet import PORTION
+from .passing import Passing
 from .policy import Injection, by_flags
 
 if TYPE_CHECKING:
@@ -71,10 +65,9 @@ class Direction:
     """
 
     __slots__ = (
-        "_carriers", "_extra", "_header", "_id_at", "_nested_replies", "_nested_requests", "_postponed",
-        "_record_plain", "_recv", "_send", "_sendmsg", "_size_at", "_timer_set", "_unpack_id", "channel", "cut",
-        "eager", "ended", "exact", "framer", "held", "injections", "judge", "lane", "long_left", "loop", "lost",
-        "outlet", "plain", "read_bytes", "sender", "shut", "source",
+        "_extra", "_header", "_id_at", "_postponed", "_record_plain", "_recv", "_send", "_size_at", "_timer_set",
+        "_unpack_id", "channel", "cut", "eager", "ended", "exact", "framer", "held", "injections", "judge", "lane",
+        "long_left", "loop", "lost", "outlet", "passing", "plain", "read_bytes", "sender", "shut", "source",
     )  # fmt: skip
 
     def __init__(self, channel: Channel, sender: int, source: socket.socket, target: socket.socket) -> None:
@@ -86,17 +79,13 @@ class Direction:
         # for the hot path: bound once
         self._recv = source.recvmsg_into
         self._send = target.send
-        self._sendmsg = target.sendmsg
         self._header = self._size_at = self._extra = self._id_at = 0
         self._unpack_id = _u32
-        #: ids of messages that may have descriptors, none of which becomes a channel
-        self._carriers: frozenset[int] = frozenset()
-        self.outlet = Outlet(session.loop, target, self._outlet_changed, session.fault)
-        self.record_in(session.lane(channel, sender))
+        self.passing = Passing(channel, sender, target, self._outlet_changed)
+        self.outlet = self.passing.outlet
+        self.record_in(self.passing.lane)
         self.framer: Framer | None = None
         self.judge: Judge | None = None
-        self._nested_requests: dict[int, str] = {}
-        self._nested_replies: dict[int, str] = {}
         #: bytes read from the source so far
         self.read_bytes = 0
         self.held = Held()
@@ -122,7 +111,7 @@ class Direction:
 
     def record_in(self, lane: Lane | NoLane) -> None:
         """From now on messages are recorded there."""
-        self.lane = lane
+        self.lane = self.passing.lane = lane
         self._record_plain = lane.plain
 
     def adopt(self, row: ChannelRow) -> None:
@@ -130,15 +119,7 @@ class Direction:
         self.framer = Framer(row)
         self._header, self._size_at, self._extra = self.framer.header, self.framer.size_at, self.framer.extra
         self._id_at, self._unpack_id = row.header.id_at, _u32 if row.header.id_type == "u32" else _u16
-        carriers = set()
-        for (requester, number), message in row.messages.items():
-            if message.request_fds.most and requester == self.sender:
-                carriers.add(number)
-            if message.request_fds.channel and requester == self.sender:
-                self._nested_requests[number] = message.request_fds.channel
-            if message.reply_fds.channel and requester != self.sender:
-                self._nested_replies[number] = message.reply_fds.channel
-        self._carriers = frozenset(carriers - self._nested_requests.keys() - self._nested_replies.keys())
+        self.passing.adopt(row)
         policy = self.channel.session.policy
         if policy is not None:
             wanted: Container[int] = ()
@@ -210,7 +191,7 @@ class Direction:
             self._record_plain(data, wall, mono)
         else:
             delivered = self.outlet.send(data[sent:], [])
-            self.record(Whole(data, [], wall, mono), 0 if delivered else record.DROPPED)
+            self.passing.record(Whole(data, [], wall, mono), 0 if delivered else record.DROPPED)
 
     def _whole(self, count: int, ancillary: Ancillary, wall: int, mono: int) -> bool:
         """What was read is whole messages, the last perhaps with descriptors: pass them on and record them.
@@ -230,42 +211,12 @@ class Direction:
             if (
                 len(ancillary) != 1
                 or ancillary[0][:2] != RIGHTS
-                or self._unpack_id(buffer, last + self._id_at)[0] not in self._carriers
+                or self._unpack_id(buffer, last + self._id_at)[0] not in self.passing.carriers
             ):
                 return False
             cuts.pop()
-        outlet, view, start = self.outlet, self.loop.view, 0
-        while start < last:
-            end = last
-            if end - start > PORTION:
-                # as many as fit, or one that does not
-                end = cuts[max(bisect_right(cuts, start + PORTION) - 1, bisect_right(cuts, start))]
-            outlet.send(view[start:end], [])
-            start = end
-        fds: Sequence[int] = ()
-        if ancillary:
-            fds = array("i", ancillary[0][2])
-            data = view[last:count]
-            try:
-                # as it came: no list of numbers is made twice
-                sent = 0 if outlet.backlog or outlet.gone else self._sendmsg((data,), ancillary)
-            except OSError:
-                sent = 0
-            if sent < len(data):
-                outlet.send(data[sent:], [] if sent else list(fds), keep=True)
-        if outlet.gone:
-            start = 0
-            for end in cuts:
-                self.lane.message(view[start:end], wall, mono, flags=record.DROPPED)
-                start = end
-            if ancillary:
-                self.lane.message(view[last:count], wall, mono, flags=record.DROPPED, fds=fds)
-        else:
-            if cuts:
-                self.lane.several(view, cuts, wall, mono)
-            if ancillary:
-                self.lane.carrying(view[last:count], wall, mono, fds)
-        if outlet.backlog or outlet.gone:
+        self.passing.as_it_came(count, cuts, ancillary, last, wall, mono)
+        if self.outlet.backlog or self.outlet.gone:
             self._see_whether_plain()
         return True
 
@@ -341,7 +292,7 @@ class Direction:
         if self.judge is not None:
             self.judge.submit(messages)
         else:
-            self.pass_on(messages)
+            self.passing.pass_on(messages)
         if not rest or self.channel.closed:
             if rest:
                 close_all(fds)
@@ -387,15 +338,11 @@ class Direction:
 
     def _doubt(self, message: Whole) -> Whole:
         """Several messages came in one read, and the descriptors of that read went to the last: does it take any?"""
-        number, is_reply = self.identify(message.data)
+        number, is_reply = self.channel.identify_message(message.data)
         row = self.channel.row_of(self.sender, number, is_reply)
         if row is None or (row.reply_fds if is_reply else row.request_fds).most:
             return message
         return message._replace(flags=message.flags | record.UNSURE_FDS)
-
-    def identify(self, data: memoryview | bytes) -> tuple[int, bool]:
-        """(id, whether it is a reply) of a message, the header of which is there."""
-        return self.channel.identify_message(data)
 
     # -- incomplete messages ------------------------------------------------------------------------------------------
 
@@ -440,7 +387,7 @@ class Direction:
         if not sent:
             return [whole]
         delivered = self.outlet.send(data[sent:], fds, keep=True)
-        self.record(whole, 0 if delivered else record.DROPPED)
+        self.passing.record(whole, 0 if delivered else record.DROPPED)
         self._pass_on_injections()
         return []
 
@@ -448,7 +395,7 @@ class Direction:
         """What is held begins a message longer than may be held: it goes through as it comes."""
         held = self.held
         begun = memoryview(held.data)
-        if self.judge is not None and self.identify(begun)[0] in self.judge.wanted:
+        if self.judge is not None and self.channel.identify_message(begun)[0] in self.judge.wanted:
             self.channel.session.end(f"a message of {length} bytes is too long to be decided on (at most {HOLD})")
             return
         flags = held.flags | (0 if self._flush_held() else record.DROPPED)
@@ -477,36 +424,6 @@ class Direction:
 
     # -- whole messages -----------------------------------------------------------------------------------------------
 
-    def pass_on(self, messages: list[Whole]) -> None:
-        """Send in portions, each of several messages without descriptors or of one, then record; takes them over."""
-        pieces: list[memoryview | bytes] = []
-        size = 0
-        for message in messages:
-            length = len(message.data)
-            if message.fds or size + length > PORTION:
-                self._send_pieces(pieces)
-                pieces, size = [], 0
-            if message.fds:
-                outgoing = self._with_nested(message)
-                self.outlet.send(memoryview(message.data), outgoing, keep=outgoing is message.fds)
-            else:
-                pieces.append(message.data)
-                size += length
-        self._send_pieces(pieces)
-        lost = record.DROPPED if self.outlet.gone else 0
-        for message in messages:
-            self.record(message, lost)
-        self.channel.session.tell_opened()
-
-    def _send_pieces(self, pieces: list[memoryview | bytes]) -> None:
-        if pieces:
-            self.outlet.send(memoryview(pieces[0] if len(pieces) == 1 else b"".join(pieces)), [])
-
-    def record(self, message: Whole, flags: int = 0) -> None:
-        """Into the capture, which takes over the descriptors."""
-        data, fds, wall, mono, span, reads, fds_at, own_flags = message
-        self.lane.message(memoryview(data), wall, mono, span, reads, own_flags | flags, fds, fds_at)
-
     def inject(self, injection: Injection) -> None:
         """Send what nobody sent; takes over its descriptors. It never lands inside a message that is passing."""
         flags = record.INJECTED | by_flags(injection.by)
@@ -517,32 +434,7 @@ class Direction:
     def _pass_on_injections(self) -> None:
         if self.injections:
             injections, self.injections = self.injections, []
-            self.pass_on(injections)
-
-    def _with_nested(self, message: Whole) -> list[int]:
-        """The descriptors to send: with one end of a pair of ours in the place of a socket that becomes a channel.
-
-        A new list, the caller's, if anything was replaced; else the message's own.
-        """
-        if not (self._nested_requests or self._nested_replies):
-            return message.fds
-        number, is_reply = self.identify(message.data)
-        kind = (self._nested_replies if is_reply else self._nested_requests).get(number)
-        row = self.channel.row_of(self.sender, number, is_reply)
-        if kind is None or row is None:
-            return message.fds
-        which = (row.reply_fds if is_reply else row.request_fds).which
-        at = which(bytes(message.data[self._header :])) if which is not None else 0
-        if at is None or at >= len(message.fds) or not is_stream_socket(message.fds[at]):
-            return message.fds
-        theirs = self.channel.session.open_nested(kind, message.fds[at], self.sender, self.loop.writer.number + 1)
-        if theirs is None:
-            return message.fds
-        others = duplicate(message.fds[:at] + message.fds[at + 1 :])
-        if len(others) < len(message.fds) - 1:
-            self.channel.session.fault(f"the process has no room for the descriptors beside the {kind} channel's")
-        others.insert(at, theirs)
-        return others
+            self.passing.pass_on(injections)
 
     # -- the end ------------------------------------------------------------------------------------------------------
 

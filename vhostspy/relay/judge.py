@@ -47,12 +47,12 @@ class Judge:
     def discard(self) -> None:
         """The channel is closed: what waits came, and did not go on."""
         while self.waiting:
-            self.direction.record(self.waiting.popleft(), record.DROPPED)
+            self.direction.passing.record(self.waiting.popleft(), record.DROPPED)
 
     def _decide(self) -> None:
         while self.waiting:
             message = self.waiting[0]
-            number, is_reply = self.direction.identify(message.data)
+            number, is_reply = self.direction.channel.identify_message(message.data)
             verdict = PASSED
             if number in self.wanted:
                 channel = self.direction.channel
@@ -99,23 +99,23 @@ class Judge:
         if verdict.action in (END, DROP):
             close_all(list(verdict.fds or ()))
         if verdict.action == END:
-            direction.record(message, record.DROPPED | by)
+            direction.passing.record(message, record.DROPPED | by)
             session.end(verdict.reason)
             return False
         if verdict.action == DROP:
-            direction.record(message, record.DROPPED | by)
+            direction.passing.record(message, record.DROPPED | by)
         elif verdict.data is not None or verdict.fds is not None:
             fds = duplicate(message.fds) if verdict.fds is None else list(verdict.fds)
             if verdict.fds is None and len(fds) < len(message.fds):
                 close_all(fds)
-                direction.record(message, record.DROPPED | by)
+                direction.passing.record(message, record.DROPPED | by)
                 session.fault("the process has no room for the descriptors of a message that is changed")
                 return False
             data = message.data if verdict.data is None else verdict.data
-            direction.record(message, record.ORIGINAL | by)
-            direction.pass_on([message._replace(data=data, fds=fds, flags=message.flags | record.CHANGED | by)])
+            direction.passing.record(message, record.ORIGINAL | by)
+            direction.passing.pass_on([message._replace(data=data, fds=fds, flags=message.flags | record.CHANGED | by)])
         else:
-            direction.pass_on([message])
+            direction.passing.pass_on([message])
         for injection in behind:
             session.inject(injection)
         return not direction.channel.closed

@@ -1,0 +1,155 @@
+"""The writing half of a direction: whole messages go on in portions, then they are recorded.
+
+A portion is several messages without descriptors, or exactly one with some (or the first part of one), so that the next
+reader has no doubt which message they belong to. A socket that becomes a channel of its own is replaced on its way. The
+writer of the capture becomes the owner of what was sent.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_right
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from vhostspy.capture import record
+
+from .descriptors import Ancillary, duplicate, is_stream_socket
+from .outlet import PORTION, Outlet
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from vhostspy.capture.lane import Lane
+    from vhostspy.dissectors.rows import Channel as ChannelRow
+
+    from .channel import Channel
+    from .held import Whole
+    from .nowhere import NoLane
+
+
+class Passing:
+    """Sends into ``target`` (not owned) what ``sender`` sent; ``changed()`` is called when its backlog is."""
+
+    __slots__ = ("_header", "_nested", "_sendmsg", "carriers", "channel", "lane", "loop", "outlet", "sender")
+
+    def __init__(self, channel: Channel, sender: int, target: socket.socket, changed: Callable[[], None]) -> None:
+        session = channel.session
+        self.channel = channel
+        self.sender = sender
+        self.loop = session.loop
+        self.lane: Lane | NoLane = session.lane(channel, sender)
+        self.outlet = Outlet(session.loop, target, changed, session.fault)
+        self._sendmsg = target.sendmsg
+        self._header = 0
+        #: (is a reply, id) of messages that carry a socket which becomes a channel of that kind
+        self._nested: dict[tuple[bool, int], str] = {}
+        #: ids of messages that may have descriptors, none of which becomes a channel
+        self.carriers: frozenset[int] = frozenset()
+
+    def adopt(self, row: ChannelRow) -> None:
+        """From now on this is a channel of that kind."""
+        self._header = row.header.length
+        carriers = set()
+        for (requester, number), message in row.messages.items():
+            if requester == self.sender:
+                if message.request_fds.most:
+                    carriers.add(number)
+                if message.request_fds.channel:
+                    self._nested[False, number] = message.request_fds.channel
+            elif message.reply_fds.channel:
+                self._nested[True, number] = message.reply_fds.channel
+        self.carriers = frozenset(carriers - {number for _, number in self._nested})
+
+    def as_it_came(self, count: int, cuts: list[int], ancillary: Ancillary, last: int, wall: int, mono: int) -> None:
+        """Pass on whole messages straight from the read buffer's first ``count`` bytes, and record them.
+
+        ``cuts`` are the ends of those without descriptors; the message at ``last`` has those of ``ancillary``, if any.
+        """
+        outlet, view, start = self.outlet, self.loop.view, 0
+        while start < last:
+            end = last
+            if end - start > PORTION:
+                # as many as fit, or one that does not
+                end = cuts[max(bisect_right(cuts, start + PORTION) - 1, bisect_right(cuts, start))]
+            outlet.send(view[start:end], [])
+            start = end
+        fds: Sequence[int] = ()
+        if ancillary:
+            fds = array("i", ancillary[0][2])
+            data = view[last:count]
+            try:
+                # as it came: no list of numbers is made twice
+                sent = 0 if outlet.backlog or outlet.gone else self._sendmsg((data,), ancillary)
+            except OSError:
+                sent = 0
+            if sent < len(data):
+                outlet.send(data[sent:], [] if sent else list(fds), keep=True)
+        if outlet.gone:
+            start = 0
+            for end in cuts:
+                self.lane.message(view[start:end], wall, mono, flags=record.DROPPED)
+                start = end
+            if ancillary:
+                self.lane.message(view[last:count], wall, mono, flags=record.DROPPED, fds=fds)
+        else:
+            if cuts:
+                self.lane.several(view, cuts, wall, mono)
+            if ancillary:
+                self.lane.carrying(view[last:count], wall, mono, fds)
+
+    def pass_on(self, messages: list[Whole]) -> None:
+        """Send in portions, then record; takes over the messages."""
+        pieces: list[memoryview | bytes] = []
+        size = 0
+        for message in messages:
+            length = len(message.data)
+            if message.fds or size + length > PORTION:
+                self._send_pieces(pieces)
+                pieces, size = [], 0
+            if message.fds:
+                outgoing = self._with_nested(message)
+                self.outlet.send(memoryview(message.data), outgoing, keep=outgoing is message.fds)
+            else:
+                pieces.append(message.data)
+                size += length
+        self._send_pieces(pieces)
+        lost = record.DROPPED if self.outlet.gone else 0
+        for message in messages:
+            self.record(message, lost)
+        self.channel.session.tell_opened()
+
+    def _send_pieces(self, pieces: list[memoryview | bytes]) -> None:
+        if pieces:
+            self.outlet.send(memoryview(pieces[0] if len(pieces) == 1 else b"".join(pieces)), [])
+
+    def record(self, message: Whole, flags: int = 0) -> None:
+        """Into the capture, which takes over the descriptors."""
+        data, fds, wall, mono, span, reads, fds_at, own_flags = message
+        self.lane.message(memoryview(data), wall, mono, span, reads, own_flags | flags, fds, fds_at)
+
+    def _with_nested(self, message: Whole) -> list[int]:
+        """The descriptors to send: with one end of a pair of ours in the place of a socket that becomes a channel.
+
+        A new list, the caller's, if anything was replaced; else the message's own.
+        """
+        if not self._nested:
+            return message.fds
+        number, is_reply = self.channel.identify_message(message.data)
+        kind = self._nested.get((is_reply, number))
+        row = self.channel.row_of(self.sender, number, is_reply)
+        if kind is None or row is None:
+            return message.fds
+        which = (row.reply_fds if is_reply else row.request_fds).which
+        at = which(bytes(message.data[self._header :])) if which is not None else 0
+        if at is None or at >= len(message.fds) or not is_stream_socket(message.fds[at]):
+            return message.fds
+        theirs = self.channel.session.open_nested(kind, message.fds[at], self.sender, self.loop.writer.number + 1)
+        if theirs is None:
+            return message.fds
+        others = duplicate(message.fds[:at] + message.fds[at + 1 :])
+        if len(others) < len(message.fds) - 1:
+            self.channel.session.fault(f"the process has no room for the descriptors beside the {kind} channel's")
+        others.insert(at, theirs)
+        return others
