@@ -25,7 +25,7 @@ def test_ids_are_unique() -> None:
 
 def test_rules_say_what_they_check_where_it_is_written_and_what_they_listen_to() -> None:
     for rule in RULES:
-        assert re.fullmatch(r"V[UGF]-[A-Z]+-\d\d", rule.id)
+        assert re.fullmatch(r"V[UF]-[A-Z]+-\d\d|VG-\d\d", rule.id)
         assert rule.text and not rule.text.endswith(".") and "\n" not in rule.text
         assert rule.source and rule.on and all(topic.text for topic in rule.on)
         assert set(rule.bends) <= set(DIALECTS)
@@ -95,6 +95,27 @@ VFIO = st.tuples(
     st.integers(0, 1), st.integers(0, 3), st.integers(0, 19), st.sampled_from([0, 1, 2, 0x10, 0x20, 0x21]),
     st.one_of(st.binary(max_size=64), st.sampled_from([0, 4, 8, 16, 20, 24, 32, 40, 56]).map(bytes)), FDS,
 )  # fmt: skip
+
+
+DISPLAY = st.tuples(
+    st.integers(0, 1), st.integers(1, 2), st.integers(0, 13), st.sampled_from([0, 4, 5]),
+    st.one_of(st.binary(max_size=64), st.sampled_from([0, 4, 8, 12, 20, 36, 40, 48, 408, 1056]).map(bytes)), FDS,
+)  # fmt: skip
+
+
+@given(st.lists(DISPLAY, max_size=30), st.booleans())
+@settings(max_examples=150, deadline=None)
+def test_the_same_of_displays(sent: list[tuple[int, int, int, int, bytes, list[Descriptor]]], whole: bool) -> None:
+    talk = Talk(whole=whole)
+    if whole:
+        talk.event("channel", channel="gpu")
+    for sender, channel_no, number, flags, payload, fds in sent:
+        header = pack("<III", number, flags, len(payload))
+        more = {"channel_no": channel_no, "protocol": "vhost-user-gpu"}
+        talk.octets(header + payload, "gpu", sender, fds=tuple(fds), **more)
+    talk.event("eof", sender=0, channel="gpu")
+    talk.event("close")
+    assert all(one.text and one.rule in BY_ID for one in talk.findings)
 
 
 @given(st.lists(VFIO, max_size=30), st.booleans())

@@ -56,6 +56,7 @@ _PROGRAMS: tuple[tuple[str, str], ...] = (
     ("passt", "passt"),
     ("snabb", "snabb"),
     ("spdk_", "spdk"),
+    ("vhost-device-", "rust-vmm"),
     ("vpp_main", "vpp"),
 )
 

@@ -14,6 +14,7 @@ from vhostspy.dissectors.codec import Context
 
 from . import ledger as ledgers
 from .device import Evidence
+from .display import Displays
 from .ledger import Ledger
 
 PROTOCOL_FEATURES = 1 << 30
@@ -138,6 +139,8 @@ class Session(NamedTuple):
     config: bytes | None = None
     #: shared memory regions: id -> size in bytes
     shmem: Mapping[int, int] = {}
+    #: display channels of a gpu, by their number
+    displays: Displays = {}
     evidence: Evidence = Evidence()
     device_given: bool = False
     ended: Ended | None = None

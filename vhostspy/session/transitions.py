@@ -17,6 +17,7 @@ from typing import Any
 from vhostspy.capture.record import DROPPED, INCOMPLETE, Descriptor
 from vhostspy.message import Event, Message
 
+from . import display as displays
 from . import ledger as ledgers
 from .device import Evidence, infer
 from .ledger import Ledger
@@ -40,6 +41,10 @@ def step(session: Session, message: Message) -> Session:
         handler = (_REQUESTS if kind == "request" else _REPLIES).get(name)
         if handler is not None and not message.marks & INCOMPLETE:
             session = handler(session, message, message.fields)
+    elif message.channel == "gpu" and not message.marks & INCOMPLETE:
+        shown = displays.after(session.displays, message)
+        if shown is not session.displays:
+            session = session._replace(displays=shown)
     return _with_ledger(session, ledgers.after(session.ledger, message))
 
 
@@ -57,6 +62,8 @@ def step_event(session: Session, event: Event) -> Session:
             context=context,
         )
     if event.event == "channel":
+        if event.channel == "gpu":
+            session = session._replace(displays=displays.opened(session.displays, event.channel_no))
         return _channel(session, Opened(event.channel, event.channel_no, _number(facts.get("after"))))
     if event.event in ("eof", "reset"):
         channel = session.channels.get(key, Opened(*key))
@@ -80,7 +87,8 @@ def after_gap(session: Session) -> Session:
     """Records are missing: anything may have been agreed on or answered meanwhile."""
     context = session.context._replace(virtio_features=None, protocol_features=None)
     ledger = {key: queue._replace(waiting=(), unasked=None) for key, queue in session.ledger.items()}
-    return _with_ledger(session._replace(whole=False, context=context), ledger)
+    shown = displays.unsure(session.displays)
+    return _with_ledger(session._replace(whole=False, context=context, displays=shown), ledger)
 
 
 def channel_ended(session: Session, channel: tuple[str, int]) -> Session:
