@@ -21,6 +21,7 @@ COMMANDS = {
     "relay": "stand between two peers, show and keep what passes (what options alone mean)",
     "show": "the same lines from a capture",
     "check": "the rules over captures: which end broke what, when, and where it is written",
+    "diff": "two recordings side by side: what was agreed on, then message by message",
     "explain": "a message, feature bit, structure or device, with its source",
     "wireshark": "print or install the Wireshark dissector",
     "demo": "an embedded front-end and back-end, through the proxy",
