@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 from vhostspy.capture.record import DROPPED, EVENT, INCOMPLETE, MESSAGE, ORIGINAL, RAW, Record
 from vhostspy.dissectors import virtio
@@ -28,6 +28,19 @@ SECOND = 1_000_000_000
 _NEVER = 1 << 63
 #: how many ended sessions are kept for those that follow on the same sockets
 MOST_ENDED = 64
+
+
+class Snapshot(NamedTuple):
+    """All that a pipeline knows at one moment, its rules' memory left out."""
+
+    device: str | None
+    sessions: Mapping[int, Session]
+    ended: tuple[int, ...]
+    originals: Mapping[tuple[int, str, int, int], bytes]
+    told: Mapping[tuple[int, int], int]
+    due_ns: int
+    called_off: frozenset[tuple[int, int]]
+    last_ns: int
 
 
 class Pipeline:
@@ -52,6 +65,26 @@ class Pipeline:
         #: (session, request's number) of those that an end of file has already called unanswered
         self._called_off: set[tuple[int, int]] = set()
         self._last_ns = 0
+
+    def snapshot(self) -> Snapshot:
+        """What is known now, to go on from later: a copy that shares all that is immutable."""
+        return Snapshot(
+            self.device, dict(self.sessions), tuple(self._ended), dict(self._originals), dict(self._told),
+            self._due_ns, frozenset(self._called_off), self._last_ns,
+        )  # fmt: skip
+
+    @classmethod
+    def from_snapshot(cls, known: Snapshot) -> Self:
+        """A pipeline that goes on from there, without rules."""
+        pipeline = cls(known.device)
+        pipeline.sessions = dict(known.sessions)
+        pipeline._ended = list(known.ended)
+        pipeline._originals = dict(known.originals)
+        pipeline._told = dict(known.told)
+        pipeline._due_ns = known.due_ns
+        pipeline._called_off = set(known.called_off)
+        pipeline._last_ns = known.last_ns
+        return pipeline
 
     def feed(self, record: Record) -> Iterable[Item]:
         """What a record turns into, with the silences that were due before it."""

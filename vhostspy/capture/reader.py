@@ -114,7 +114,9 @@ class Reader:
         self._interfaces: list[bool] = []
         #: of this section: how records begin that were looked at, and what that says
         self._known: dict[bytes, _Known] = {}
-        self._joining: dict[tuple[int | str, ...], _Joining] = {}
+        self._joining: dict[tuple[int | str, ...], Joining] = {}
+        #: of each record that the last block, or the end, gave: the blocks that it was in
+        self._places: list[tuple[int, ...]] = []
         self._highest = 0
         self._own = False
 
@@ -319,7 +321,13 @@ class Reader:
             raise CaptureError(where, f"a block that says {total} octets at its start and {again} at its end")
 
     def _packet(self, block: bytes, where: int) -> list[Record]:
-        """An enhanced packet block of any shape."""
+        """What an enhanced packet block of any shape completes."""
+        found = self._parse(block, where)
+        self._places = []
+        return [] if found is None else self._join(*found, where)
+
+    def _parse(self, block: bytes, where: int) -> tuple[Record, int] | None:
+        """The record in an enhanced packet block, and at which octet of its message it begins; None: it has none."""
         interface, _, _, captured, original = struct.unpack_from(self._order + "IIIII", block, 8)
         if interface >= len(self._interfaces):
             raise CaptureError(where, f"a packet of interface {interface}", f"one of {len(self._interfaces)}")
@@ -327,12 +335,12 @@ class Reader:
         header_at = _behind_tags(packet) if self._interfaces[interface] else None
         if header_at is None or packet[header_at : header_at + 4] != MAGIC:
             self.skipped += 1
-            return []
+            return None
         cut = original > captured
         if len(packet) < header_at + HEADER.size:
             if cut:
                 self.skipped += 1
-                return []
+                return None
             raise CaptureError(where, f"a record of {len(packet) - header_at} octets", f"{HEADER.size} at least")
         (
             _, version, kind, header, protocol, order, channel, sender, flags, session, previous, channel_no, reads,
@@ -345,7 +353,7 @@ class Reader:
             raise CaptureError(where, f"a record whose header is {header} octets, a descriptor {entry}")
         self._own = True
         if not 0 < kind <= _NEWEST_KIND:
-            return []
+            return None
         octets_at = header_at + header + count * entry
         if octets_at > len(packet) and not cut:
             raise CaptureError(where, f"a record of {len(packet)} octets", f"{octets_at} at least")
@@ -366,7 +374,7 @@ class Reader:
         ours = self._order == "<" and header_at == pcapng.TAGS.size and header == HEADER.size
         if ours and not (cut or count or offset or flags & INCOMPLETE) and len(data) == length:
             self._know(block, record)
-        return self._join(record, offset)
+        return record, offset
 
     def _know(self, block: bytes, record: Record) -> None:
         """What this record begins with need not be looked at again: it is a whole message of our shape."""
@@ -381,30 +389,34 @@ class Reader:
 
     # parts
 
-    def _join(self, part: Record, offset: int) -> list[Record]:
+    def _join(self, part: Record, offset: int, where: int) -> list[Record]:
         """What this part completes: at most an older message that will never be, and the message itself."""
         whole = offset + len(part.data) >= part.length or part.flags & (SNAPPED | INCOMPLETE) != 0
         if whole and not offset:
             self._highest = max(self._highest, part.number)
+            self._places.append((where,))
             return [part]
         lane = (part.session, part.channel_no, part.protocol, part.channel, part.sender, part.kind)
         found: list[Record] = []
         joining = self._joining.pop(lane, None)
         if joining is not None and not joining.goes_on(part, offset):
             found.append(joining.record(number=0, flags=INCOMPLETE))
+            self._places.append(tuple(joining.places))
             joining = None
         if joining is not None:
-            joining.add(part)
+            joining.add(part, where)
             if not whole:
                 self._joining[lane] = joining
                 return found
             joined = joining.record(part.number, 0)
+            self._places.append(tuple(joining.places))
         elif not offset:
-            self._joining[lane] = _Joining(part)
+            self._joining[lane] = Joining(part, where)
             return found
         else:
             # its first parts are not in this file, or not before this one
             joined = part._replace(flags=part.flags | INCOMPLETE)
+            self._places.append((where,))
         self._highest = max(self._highest, joined.number)
         found.append(joined)
         return found
@@ -414,6 +426,7 @@ class Reader:
         if self.follow:
             return
         joining, self._joining = self._joining, {}
+        self._places = [tuple(one.places) for one in joining.values()]
         for one in joining.values():
             self._highest += 1
             yield one.record(self._highest, INCOMPLETE)
@@ -427,10 +440,11 @@ class Reader:
             raise CaptureError(0, f"none of its {self.skipped} packets are vhostspy's")
 
 
-class _Joining:
-    """A long message, as far as it has been read."""
+class Joining:
+    """A long message, as far as it has been read; ``places`` are the file offsets of its parts' blocks."""
 
-    def __init__(self, first: Record) -> None:
+    def __init__(self, first: Record, place: int) -> None:
+        self.places = [place]
         self.first = first
         self.last = first
         self.parts = [first.data]
@@ -446,7 +460,8 @@ class _Joining:
             and part.length == first.length
         )
 
-    def add(self, part: Record) -> None:
+    def add(self, part: Record, place: int) -> None:
+        self.places.append(place)
         self.last = part
         self.parts.append(part.data)
         self.octets += len(part.data)

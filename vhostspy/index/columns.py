@@ -1,0 +1,194 @@
+"""A capture as columns: a few octets a row, no object a message.
+
+What is the same for many messages (who sent what sort of message where, how long it was) is a *shape*, kept once; a row
+holds its shape's number, where it lies in the file, and what is its own. So a filter that speaks of shapes only is
+answered once a shape, and a million rows take some 30 MB.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from typing import NamedTuple
+
+from vhostspy.capture.record import EVENT, INCOMPLETE, Descriptor, Record
+from vhostspy.dissectors.codec import NOTHING_KNOWN, Context
+from vhostspy.message import Message, read
+
+#: in ``partner``: there is none
+NOBODY = 0xFFFFFFFF
+#: in ``state``: worst finding 0 to 3, and bits
+SEVERITY = 0b11
+AWAITED = 1 << 2
+#: what columns can't say of it; the pipeline must be asked
+ODD = 1 << 3
+
+MOST_SHAPES = 1 << 14
+MOST_CONTEXTS = 1 << 14
+#: octets of a message that a shape knows; every header is shorter
+MOST_HEADER = 32
+_MOST_NUMBER = 0xFFFFFFFF
+_FD = Descriptor()
+
+
+class Shape(NamedTuple):
+    """What many rows have in common."""
+
+    #: record kind: MESSAGE, RAW, EVENT
+    kind: int
+    #: a message of that shape, of no session, without time, number and payload; None: events
+    message: Message | None
+    protocol: str
+    channel: str
+    channel_no: int
+    sender: int
+    #: a reply's name may be another's, since several messages have its number
+    doubtful: bool = False
+
+
+#: the shape of rows whose shape is not kept, because there are too many
+UNKNOWN = Shape(0, None, "", "", 0, 0, True)
+
+
+class Odd(NamedTuple):
+    """A record that is not one whole block: in which blocks it is, and what its blocks do not say."""
+
+    places: tuple[int, ...]
+    number: int
+    flags: int
+
+
+class Columns:
+    """The rows: messages, pieces that could not be framed, and events, in the order of the file."""
+
+    __slots__ = (
+        "_contexts", "_shapes", "context", "contexts", "no", "odd", "originals", "partner", "place", "session",
+        "shape", "shapes", "state", "time",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        #: file offset of its block, divided by four
+        self.place = array("I")
+        #: monotonic ns
+        self.time = array("Q")
+        #: index into ``shapes``
+        self.shape = array("H")
+        self.session = array("I")
+        #: the message's number; of events, the number of the message before it
+        self.no = array("I")
+        # from here on filled in once a row was studied, so these may be shorter
+        #: the row that answers it, or that it answers
+        self.partner = array("I")
+        #: index into ``contexts``
+        self.context = array("H")
+        self.state = bytearray()
+
+        self.shapes: list[Shape] = [UNKNOWN]
+        self._shapes: dict[tuple[object, ...], int] = {}
+        self.contexts: list[Context] = [NOTHING_KNOWN]
+        self._contexts: dict[Context, int] = {NOTHING_KNOWN: 0}
+        self.odd: dict[int, Odd] = {}
+        #: row -> file offset of the record of what came, where something else went on
+        self.originals: dict[int, int] = {}
+
+    def __len__(self) -> int:
+        return len(self.place)
+
+    def shape_of(self, record: Record) -> int:
+        """The number of this record's shape, which is kept from now on if there is room."""
+        kind, header = record.kind, record.data[:MOST_HEADER]
+        message = None
+        if kind != EVENT:
+            message = read(record._replace(data=header, fds=(_FD,) * len(record.fds)), NOTHING_KNOWN)
+            header = header[: message.payload_at]
+            if message.msgid is not None:
+                message = message._replace(msgid=0)
+        else:
+            header = b""
+        key: tuple[object, ...] = (*_common(record), header if message is None or message.msgid is None else header[2:])
+        known = self._shapes.get(key)
+        if known is not None:
+            return known
+        if message is not None:
+            message = message._replace(
+                no=0, time_ns=0, monotonic_ns=0, session=0, data=header, original=None, msgid=message.msgid
+            )
+        doubtful = message is not None and message.is_reply and (message.row is None or bool(message.row.others))
+        return self._keep(
+            key, Shape(kind, message, record.protocol, record.channel, record.channel_no, record.sender, doubtful)
+        )
+
+    def answered_as(self, shape: int, message: Message) -> int:
+        """The shape of the same message, once it is known by its request what it is called; 0: there is no room."""
+        known = self.shapes[shape]
+        if known.message is None:
+            return 0
+        key = (shape, message.name, message.kind)
+        named = known.message._replace(row=message.row, name=message.name, kind=message.kind)
+        return self._shapes.get(key) or self._keep(key, known._replace(message=named, doubtful=False))
+
+    def _keep(self, key: tuple[object, ...], shape: Shape) -> int:
+        if len(self.shapes) >= MOST_SHAPES:
+            return 0
+        number = self._shapes[key] = len(self.shapes)
+        self.shapes.append(shape)
+        return number
+
+    def context_no(self, context: Context) -> int:
+        """Its number; 0, and the row odd, where there are too many (``contexts[0]`` is then another)."""
+        number = self._contexts.get(context)
+        if number is None:
+            if len(self.contexts) >= MOST_CONTEXTS:
+                return 0
+            number = self._contexts[context] = len(self.contexts)
+            self.contexts.append(context)
+        return number
+
+    def add(self, record: Record, places: tuple[int, ...]) -> None:
+        """Another row, of any kind."""
+        row = len(self.place)
+        number = record.number
+        self.put_place(places[0])
+        self.time.append(record.monotonic_ns)
+        self.shape.append(self.shape_of(record))
+        self.session.append(record.session)
+        before = self.no[-1] if row else 0
+        self.no.append(min(number, _MOST_NUMBER) or before)
+        # that it is incomplete may be known from the rest of the file only
+        if (
+            len(places) > 1
+            or record.flags & INCOMPLETE
+            or number > _MOST_NUMBER
+            or not (number or record.kind == EVENT)
+        ):
+            self.odd[row] = Odd(places, number, record.flags)
+
+    def put_place(self, offset: int) -> None:
+        try:
+            self.place.append(offset >> 2)
+        except OverflowError:
+            # beyond 16 GiB
+            self.place = array("Q", self.place)
+            self.place.append(offset >> 2)
+
+    def row_of(self, no: int) -> int | None:
+        """The row of message ``no``."""
+        found = bisect_left(self.no, no)
+        while found < len(self.no) and self.no[found] == no:
+            shape = self.shapes[self.shape[found]]
+            if shape.kind != EVENT and self.number(found) == no:
+                return found
+            found += 1
+        return None
+
+    def number(self, row: int) -> int:
+        """The message's number, whatever it is."""
+        odd = self.odd.get(row)
+        return self.no[row] if odd is None else odd.number
+
+
+def _common(record: Record) -> tuple[object, ...]:
+    return (
+        record.kind, record.protocol, record.channel, record.channel_no, record.sender, record.flags, record.reads,
+        record.byte_order, record.length, len(record.fds), record.fds_at,
+    )  # fmt: skip

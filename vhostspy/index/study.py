@@ -1,0 +1,211 @@
+"""What the pipeline says of the rows: who answers whom, what is wrong; and checkpoints, to go back to any moment.
+
+The capture is read a second time from its start, behind the scanner, and fed to one pipeline. What it gives is not kept
+but for what columns can hold, findings, and the pipeline itself every thousand rows. A message is then made again from
+its record and the columns; the sessions at any row, from the checkpoint before it and the rows between.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from vhostspy.capture.reader import CaptureError, Reader
+from vhostspy.capture.record import EVENT, MESSAGE, ORIGINAL, RAW, Record
+from vhostspy.message import Event, Finding, Message
+from vhostspy.pipeline import Item, Pipeline, Snapshot
+from vhostspy.rules.engine import Rules
+from vhostspy.session.state import Session
+
+from .columns import AWAITED, NOBODY, ODD, SEVERITY, Columns
+from .scan import Records
+
+SEVERITIES = {"note": 1, "warning": 2, "error": 3}
+#: rows between two checkpoints
+STRIDE = 1000
+#: rows whose findings are kept as they are, and events without a row
+MOST_KEPT = 20_000
+
+
+class Study:
+    """``source`` as for the scanner; ``columns`` hold rows that are further on."""
+
+    def __init__(
+        self, source: str | int | bytes, columns: Columns, device: str | None, rules: Rules | None, follow: bool
+    ):
+        self.columns = columns
+        self.reader = Reader(source, follow=follow)
+        self.reader.offset = 0
+        self.pipeline = Pipeline(device, rules)
+        self._records: Iterator[Record] | None = None
+        #: the pipeline after so many rows
+        self.checkpoints: list[Snapshot] = [self.pipeline.snapshot()]
+        #: rows with a finding of at least that severity (events that have no row of their own: the row behind them)
+        self.found: tuple[array[int], ...] = (array("I"), array("I"), array("I"), array("I"))
+        #: (rule, severity) -> how often
+        self.counts: dict[tuple[str, str], int] = {}
+        self.findings: dict[int, tuple[Finding, ...]] = {}
+        #: events without a record: rows that they come before, and the events
+        self.asides: tuple[array[int], list[Event]] = (array("I"), [])
+        self.finished = False
+
+    @property
+    def rows(self) -> int:
+        return len(self.columns.state)
+
+    def close(self) -> None:
+        self.reader.close()
+
+    def go_on(self, most: int) -> bool:
+        """Study up to so many more rows; False: there are no more for now."""
+        limit = len(self.columns.place)
+        row = len(self.columns.state)
+        end = min(limit, row + most)
+        while row < end:
+            if self._records is None:
+                self._records = iter(self.reader)
+            try:
+                for record in self._records:
+                    row = self._feed(row, record)
+                    if row >= end:
+                        break
+                else:
+                    # the file ended there when it was last looked at
+                    self._records = None
+                    if not self.reader.follow and row < end:
+                        break
+            except CaptureError:
+                self._records = None
+                break
+        return row < limit and row == end
+
+    def finish(self) -> None:
+        """All rows have been studied, and no more will come: say what stays unanswered."""
+        if not self.finished:
+            self.finished = True
+            for event in self.pipeline.finish():
+                self._aside(len(self.columns.state), event)
+
+    def tick(self, now_ns: int) -> Sequence[Event]:
+        """The silences of a live capture that are due."""
+        events = tuple(self.pipeline.tick(now_ns))
+        for event in events:
+            self._aside(len(self.columns.state), event)
+        return events
+
+    def _feed(self, row: int, record: Record) -> int:
+        """The next row's number, after this record."""
+        items = tuple(self.pipeline.feed(record))
+        kind = record.kind
+        if kind not in (MESSAGE, RAW, EVENT) or record.flags & ORIGINAL:
+            self._asides(row, items)
+            return row
+        if len(items) > 1:
+            self._asides(row, items[:-1])
+        item = items[-1]
+        columns = self.columns
+        columns.partner.append(NOBODY)
+        state = 0
+        if isinstance(item, Message):
+            context = columns.contexts[columns.context[-1]] if columns.context else None
+            if item.context is context:
+                columns.context.append(columns.context[-1])
+            else:
+                number = columns.context_no(item.context)
+                columns.context.append(number)
+                if columns.contexts[number] != item.context:
+                    state |= ODD
+            if item.awaited:
+                state |= AWAITED
+            if item.answers is not None:
+                state |= self._answered(row, item)
+        else:
+            columns.context.append(columns.context[-1] if columns.context else 0)
+        columns.state.append(state)
+        if item.findings:
+            self._found(row, item.findings, True)
+        row += 1
+        if not row % STRIDE:
+            self.checkpoints.append(self.pipeline.snapshot())
+        return row
+
+    def _answered(self, row: int, message: Message) -> int:
+        columns = self.columns
+        request = columns.row_of(message.answers or 0)
+        if request is None or columns.session[request] != message.session:
+            return ODD
+        columns.partner[row] = request
+        columns.partner[request] = row
+        shape = columns.shape[row]
+        known = columns.shapes[shape]
+        if known.doubtful and shape:
+            columns.shape[row] = columns.answered_as(shape, message)
+        return 0
+
+    def _asides(self, row: int, items: Iterable[Item]) -> None:
+        for item in items:
+            if isinstance(item, Event):
+                self._aside(row, item)
+
+    def _aside(self, row: int, event: Event) -> None:
+        rows, events = self.asides
+        if len(events) < MOST_KEPT:
+            rows.append(row)
+            events.append(event)
+        if event.findings:
+            self._found(row, event.findings, False)
+
+    def _found(self, row: int, findings: Sequence[Finding], own: bool) -> None:
+        worst = 0
+        for finding in findings:
+            key = finding.rule, finding.severity
+            self.counts[key] = self.counts.get(key, 0) + 1
+            worst = max(worst, SEVERITIES[finding.severity])
+        if own:
+            self.columns.state[row] |= worst
+            if len(self.findings) < MOST_KEPT:
+                self.findings[row] = tuple(findings)
+        for severity in range(1, worst + 1):
+            rows = self.found[severity]
+            if not rows or rows[-1] != row:
+                rows.append(row)
+
+    # -- what is asked of it
+
+    def asides_of(self, row: int) -> Sequence[Event]:
+        """Events that the pipeline gave just before a row."""
+        rows, events = self.asides
+        return events[bisect_left(rows, row) : bisect_right(rows, row)]
+
+    def nearest(self, row: int) -> tuple[int, Snapshot]:
+        """The last checkpoint from which ``row`` can be reached: the row that comes behind it, and the pipeline."""
+        place = min(row // STRIDE, len(self.checkpoints) - 1)
+        return place * STRIDE, self.checkpoints[place]
+
+    def severity(self, row: int) -> int:
+        return self.columns.state[row] & SEVERITY
+
+
+class Stretch:
+    """The rows from one checkpoint on, gone through again as far as it was asked for."""
+
+    def __init__(self, start: int, known: Snapshot) -> None:
+        self.start = start
+        self._pipeline = Pipeline.from_snapshot(known)
+        self._items: list[Item] = []
+        self._sessions: list[Mapping[int, Session]] = []
+
+    def reach(self, row: int, records: Records) -> None:
+        for at in range(self.start + len(self._items), row + 1):
+            came = records.came(at)
+            if came is not None:
+                self._pipeline.feed(came)
+            self._items.append([*self._pipeline.feed(records.row(at))][-1])
+            self._sessions.append(dict(self._pipeline.sessions))
+
+    def item(self, row: int) -> Item:
+        return self._items[row - self.start]
+
+    def sessions(self, row: int) -> Mapping[int, Session]:
+        return self._sessions[row - self.start]
