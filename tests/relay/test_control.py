@@ -78,6 +78,7 @@ def test_status(controlled: tuple[Relayed, Control]) -> None:
             "sessions": [],
             "sessions_so_far": 0,
             "messages": 0,
+            "memory": False,
         }
         front, back = relayed.open()
         exchange(front, back)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from struct import Struct
 from struct import error as struct_error
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -20,6 +20,7 @@ from .long import LONG, Long
 from .record import (
     CHANNELS,
     DESCRIPTOR,
+    DROPPED,
     EVENT,
     FROM_SPY,
     HEADER,
@@ -75,6 +76,8 @@ class _Template(NamedTuple):
     #: where in the record the descriptors' comment goes
     comment_at: int
     role: str
+    #: the message's label, where somebody wants to see such messages
+    heeded: str
 
 
 class Lane:
@@ -87,13 +90,16 @@ class Lane:
     - ``raw(…)``: octets that could not be framed;
     - ``begin(length, view, …)``, ``add(view, mono_ns)``, ``finish()``: a message passed on before it was there whole.
 
+    ``heed`` has it show some of them to somebody else.
+
     A view is a memoryview of octets (contiguous, format "B"), copied before the call returns. Times are of the read
     that brought the first octet. ``fds`` are owned here from then on, whatever becomes of the record.
     """
 
     __slots__ = (
         "carried", "channel", "channel_no", "interface", "key", "long", "low", "previous", "protocol", "rows", "sender",
-        "session", "templates", "variants", "writer", "_byte_order", "_direction", "_protocol_no", "_tags",
+        "session", "templates", "variants", "writer", "_byte_order", "_direction", "_heeds", "_protocol_no", "_seen",
+        "_tags",
     )  # fmt: skip
 
     def __init__(
@@ -124,16 +130,25 @@ class Lane:
             self.key = slice(min(places), max(places) + 4)
         self.templates: dict[bytes, _Plain] = {}
         #: the same with so many descriptors; where their comment goes, what they are for
-        self.carried: dict[tuple[bytes, int], tuple[_Plain, int, str]] = {}
+        self.carried: dict[tuple[bytes, int], tuple[_Plain, int, str, str]] = {}
         self.variants: dict[tuple[bytes, int, int, int, int, int], _Template] = {}
         #: a block's time is two halves; templates hold the upper one, of which this is the time (it lasts four seconds)
         self.low = 0
         self.long: Long | None = None
+        self._heeds: Container[str] = ()
+        self._seen: Callable[[str, int, bytes, Sequence[int]], None] = _nobody
         self._byte_order = int(byte_order in ("big", ">"))
         self._protocol_no = PROTOCOLS.index(protocol)
         direction = bytes(4) if sender == FROM_SPY else _INBOUND if sender else _OUTBOUND
         self._direction = pcapng.option(pcapng.EPB_FLAGS, direction)
         self._tags: dict[str, bytes] = {}
+
+    def heed(self, labels: Container[str], seen: Callable[[str, int, bytes, Sequence[int]], None]) -> None:
+        """Call ``seen(label, number, octets, fds)`` for each message of these labels that went on, before it is kept.
+
+        The descriptors may be looked at, not kept. No other message is slower for it. To be called before any message.
+        """
+        self._heeds, self._seen = labels, seen
 
     def plain(self, view: memoryview, wall_ns: int, mono_ns: int) -> None:
         """Record a whole message that came in one read, without descriptors, and went on as it came.
@@ -193,7 +208,9 @@ class Lane:
         w = self.writer
         data = view.tobytes()
         try:
-            (size, pack, front, middle, rest, options, tail), comment_at, role = self.carried[data[self.key], len(fds)]
+            (size, pack, front, middle, rest, options, tail), comment_at, role, heeded = self.carried[
+                data[self.key], len(fds)
+            ]
             pos = w.pos
             end = pos + size
             if mono_ns < w.due and end <= w.limit:
@@ -204,6 +221,8 @@ class Lane:
                 )  # fmt: skip
                 w.number = number
                 w.pos = end
+                if heeded:
+                    self._seen(heeded, number, data, fds)
                 w.adopt(pos + _HEADS, pos + comment_at, fds, role)
                 return
         except (KeyError, struct_error):
@@ -251,9 +270,12 @@ class Lane:
             self.variants[variant] = template
             if variant[3:] == (1, 0, 0) and self._declared_length(key) == length:
                 if fds:
-                    self.carried[key, len(fds)] = _plain(template, length, len(fds)), template.comment_at, template.role
-                else:
+                    plain = _plain(template, length, len(fds))
+                    self.carried[key, len(fds)] = plain, template.comment_at, template.role, template.heeded
+                elif not template.heeded:  # those come by here each time
                     self.templates[key] = _plain(template, length)
+        if template.heeded and not flags & (ORIGINAL | DROPPED | SNAPPED):
+            self._seen(template.heeded, self.writer.number + 1, data, fds)
         self._pack(template, data, length, wall_ns, mono_ns, span_ns, flags, fds)
 
     def raw(
@@ -280,11 +302,11 @@ class Lane:
         template = self._template(RAW, "raw", "", length, kept, reads, flags, len(fds), fds_at)
         self._pack(template, view[:kept].tobytes(), length, wall_ns, mono_ns, span_ns, flags, fds)
 
-    def event(self, label: str, text: str, data: bytes, wall_ns: int, mono_ns: int) -> None:
-        """Record an event: JSON text in ``data``, at most LONG octets; ``text`` is for people."""
+    def event(self, label: str, text: str, data: bytes, wall_ns: int, mono_ns: int, kind: int = EVENT) -> None:
+        """Record an event or sample: JSON text in ``data``, at most LONG octets; ``text`` is for people."""
         text = text.encode(errors="replace")[:_MOST_TEXT].decode(errors="ignore")
         size = len(text.encode())
-        front = self.front(EVENT, label, 0, len(data), len(data), 0, 0, 1, 0, wall_ns, mono_ns, 0, 0, size)
+        front = self.front(kind, label, 0, len(data), len(data), 0, 0, 1, 0, wall_ns, mono_ns, 0, 0, size)
         if not self.writer.put((front, data, self.tail(len(data), 0, text, block_size(front))), mono_ns):
             self.writer.lose(0, len(data))
 
@@ -395,7 +417,7 @@ class Lane:
         number = w.number + 1
         if not flags & ORIGINAL:
             w.number = number
-        size, pack, front, middle, rest, options, tail, comment_at, role = template
+        size, pack, front, middle, rest, options, tail, comment_at, role, _ = template
         if not w.room(size, mono_ns):
             w.lose(int(not flags & ORIGINAL), length)
             for fd in fds:
@@ -434,7 +456,8 @@ class Lane:
         shape = f"<16sI{len(middle)}sQQQQ{len(rest)}s{entries}x{kept}s{len(options)}sQ8s"
         comment_at = _HEADS + entries + kept + (-kept % 4) + pcapng.OPTION.size + len(words)
         pack = Struct(shape).pack_into
-        return _Template(block_size(front), pack, front[:16], middle, rest, options, tail, comment_at, role)
+        heeded = label if kind == MESSAGE and label in self._heeds else ""
+        return _Template(block_size(front), pack, front[:16], middle, rest, options, tail, comment_at, role, heeded)
 
     def _label(self, key: bytes) -> tuple[str, str]:
         """A message's name and what its descriptors are for; ``key``: what ``self.key`` cuts out of its header."""
@@ -462,6 +485,10 @@ class Lane:
         return size if header.counts_header else size + header.length
 
 
+def _nobody(label: str, number: int, data: bytes, fds: Sequence[int]) -> None:
+    """Where nobody looks."""
+
+
 def block_size(front: bytes) -> int:
     """The length of the block that begins like this."""
     return int.from_bytes(front[4:8], "little")
@@ -469,7 +496,7 @@ def block_size(front: bytes) -> int:
 
 def _plain(template: _Template, length: int, count: int = 0) -> _Plain:
     """The template without a span, which is 0: one argument less. count: of the descriptors' entries, left blank."""
-    size, _, front, middle, rest, options, tail, _, _ = template
+    size, _, front, middle, rest, options, tail, *_ = template
     rest = bytes(8) + rest
     entries = f"{count * DESCRIPTOR.size}x"
     pack = Struct(f"<16sI{len(middle)}sQQQ{len(rest)}s{entries}{length}s{len(options)}sQ8s").pack_into

@@ -29,7 +29,7 @@ from . import pcapng
 from .facts import COMMENTED, Facts
 from .lane import COMMENT_WIDTH, Lane
 from .long import LONG
-from .record import DESCRIPTOR, FROM_SPY, HEADER, MESSAGE, ORIGINAL, RAW
+from .record import DESCRIPTOR, FROM_SPY, HEADER, MESSAGE, ORIGINAL, RAW, SAMPLE
 
 if TYPE_CHECKING:
     from vhostspy.dissectors.rows import Channel
@@ -42,6 +42,8 @@ _FULL: Final = 200 * 1024
 #: how old a record may get in the buffer, and how often a failing file is tried
 _AGE_NS: Final = 50_000_000
 _MOST_UNSETTLED: Final = 64
+#: octets of a bounded queue that stay behind its reader: whoever comes later learns from them how sessions were set up
+_STAYS: Final = 16 << 20
 _UNLIMITED: Final = 1 << 62
 
 
@@ -135,6 +137,13 @@ class Writer:
             data = _json({"event": name, "text": text[:2000], "cut": True}).encode()
         lane.event(name, text, data, wall_ns, mono_ns)
 
+    def sample(
+        self, data: bytes, text: str, wall_ns: int, mono_ns: int, *, session: int, previous: int = 0, protocol: str = ""
+    ) -> None:
+        """Record what was seen in a session's memory: a JSON object, at most LONG octets; ``text`` is for people."""
+        lane = self.lane("", FROM_SPY, session, 0, protocol, previous=previous)
+        lane.event("sample", text, data, wall_ns, mono_ns, SAMPLE)
+
     def settle(self, most: int | None = None) -> None:
         """Take the facts of the descriptors handed over, and close them. To be called when nothing else is ready.
 
@@ -193,9 +202,9 @@ class Writer:
         return True
 
     def consumed(self, offset: int) -> None:
-        """The reader of a bounded queue has read up to this file offset: the space before it is given back."""
+        """The reader of a bounded queue has read up to this file offset: the space well before it is given back."""
         self.read_to = max(self.read_to, min(offset, self.at))
-        whole = self.read_to & ~0xFFFF
+        whole = (self.read_to - _STAYS) & ~0xFFFF
         if self.seekable and whole - self.punched >= 1 << 20:
             from .space import punch  # ctypes: only when it is needed
 

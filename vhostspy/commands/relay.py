@@ -58,6 +58,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     keep = parser.add_argument_group("capture")
     keep.add_argument("-w", "--write", metavar="FILE", help="keep the session in a pcapng file; - is standard output")
     keep.add_argument("--snaplen", metavar="N", type=_size, help="keep at most N bytes of each message")
+    keep.add_argument(
+        "--no-memory", action="store_true", help="keep no descriptors of guest memory: nobody can look at the rings"
+    )
     keep.add_argument("--no-capture", action="store_true", help="relay only: keep and show nothing")
     show = parser.add_argument_group("output")
     show.add_argument("-q", "--quiet", action="store_true", help="print no messages")
@@ -137,6 +140,7 @@ def _run(options: Namespace, target: Target, sides: Any, new_policy: Any) -> int
     settings = Settings(
         protocol=options.protocol or "", exact_reads=options.exact_reads, once=options.once,
         connect_timeout_s=options.connect_timeout, new_policy=new_policy, say=say,
+        keep_memory=not options.no_memory,
     )  # fmt: skip
     relay = Relay(sides, writer, settings)
     relay.event(

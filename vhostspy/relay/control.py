@@ -1,13 +1,7 @@
 """The control socket: what may be asked of a running relay.
 
 A Unix socket of the relay's own, never the one that peers use, at ``folder()/PID.sock``, mode 0600. One JSON object a
-line each way. Requests have a member ``do``:
-
-- ``{"do": "status"}``: names of the sockets, the capture's path, sessions, messages so far;
-- ``{"do": "annotate", "text": "…"}``: a note for people goes into the capture, between the messages of that moment;
-- ``{"do": "detach"}``: record no more; the traffic goes on, exactly as before, until it ends.
-
-Answers have ``ok``, and ``text`` with a sentence where it is false.
+line each way; what may be asked is in ``answers.py``. Only processes of the same user, or root's, are let in.
 """
 
 from __future__ import annotations
@@ -16,16 +10,18 @@ import os
 import socket
 import stat
 import sys
-from time import monotonic_ns, time_ns
-from typing import TYPE_CHECKING, Any
+from sys import byteorder
+from time import monotonic_ns
+from typing import TYPE_CHECKING
+
+from .answers import Answers
+from .descriptors import rights
 
 if TYPE_CHECKING:
     from .pairing import Relay
 
 #: the longest request; whoever sends more is no friend
 LONGEST = 65_536
-#: characters of a note: with each escaped it still fits an event
-LONGEST_NOTE = 2_000
 #: how long nobody is let in after the process ran out of descriptors
 PAUSE_NS = 100_000_000
 
@@ -48,7 +44,7 @@ class Control:
 
     def __init__(self, relay: Relay, capture: str) -> None:
         self.relay = relay
-        self.capture = capture
+        self._answers = Answers(relay, capture)
         self.path = ""
         self.problem = ""
         self._callers: dict[int, tuple[socket.socket, bytearray]] = {}
@@ -91,6 +87,10 @@ class Control:
             self.relay.loop.unwatch(self._listener)
             self.relay.loop.call_at(monotonic_ns() + PAUSE_NS, self._listen)
             return
+        credentials = caller.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        if int.from_bytes(credentials[4:8], byteorder) not in (0, os.getuid()):
+            caller.close()
+            return
         caller.setblocking(False)
         number = caller.fileno()
         self._callers[number] = (caller, bytearray())
@@ -113,50 +113,18 @@ class Control:
         while b"\n" in text:
             line, _, rest = bytes(text).partition(b"\n")
             text[:] = rest
-            answer = json.dumps(self._answer(line), separators=(",", ":")) + "\n"
+            members, fds = self._answers.answer(line)
+            data = json.dumps(members, separators=(",", ":")).encode() + b"\n"
             try:
-                caller.sendall(answer.encode())
+                sent = caller.sendmsg([data], rights(fds) if fds else [])
+                if sent < len(data):
+                    caller.sendall(data[sent:])
             except OSError:
                 self._drop(number)
                 return
-
-    def _answer(self, line: bytes) -> dict[str, Any]:
-        import json
-
-        try:
-            request = json.loads(line)
-            wanted = request["do"]
-        except (ValueError, TypeError, KeyError, RecursionError):
-            return {"ok": False, "text": 'expected a JSON object with a member "do": status, annotate or detach'}
-        relay = self.relay
-        if wanted == "status":
-            return {
-                "ok": True,
-                "pid": os.getpid(),
-                "front_end": relay.sides[0].name,
-                "back_end": relay.sides[1].name,
-                "capture": self.capture,
-                "capture_fd": relay.writer.fd,
-                "sessions": [session.number for session in relay.sessions],
-                "sessions_so_far": relay.count,
-                "messages": relay.writer.number,
-            }
-        if wanted == "annotate":
-            text = request.get("text")
-            if not isinstance(text, str) or not text:
-                return {"ok": False, "text": 'annotate: expected a member "text" with the words of the note'}
-            if len(text) > LONGEST_NOTE:
-                return {"ok": False, "text": f"annotate: a note of {len(text)} characters; at most {LONGEST_NOTE}"}
-            if relay.writer.fd < 0:
-                return {"ok": False, "text": "annotate: nothing is recorded"}
-            sessions = relay.sessions
-            session = sessions[-1].number if len(sessions) == 1 else 0
-            relay.writer.event({"event": "note", "text": text}, time_ns(), monotonic_ns(), session=session)
-            return {"ok": True, "after": relay.writer.number}
-        if wanted == "detach":
-            relay.detach()
-            return {"ok": True, "messages": relay.writer.number}
-        return {"ok": False, "text": f"{str(wanted)[:40]!r} is none of status, annotate, detach"}
+            finally:
+                if "capture" in members and fds:
+                    os.close(fds[0])
 
     def _drop(self, number: int) -> None:
         caller, _ = self._callers.pop(number)

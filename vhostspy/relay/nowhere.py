@@ -28,6 +28,9 @@ class Nowhere:
     def event(self, *about: Any, **more: Any) -> None:
         pass
 
+    def sample(self, *about: Any, **more: Any) -> None:
+        pass
+
     def settle(self) -> None:
         pass
 
@@ -49,6 +52,9 @@ class NoLane:
 
     def __init__(self, writer: Nowhere) -> None:
         self.writer = writer
+
+    def heed(self, *about: Any) -> None:
+        pass
 
     def plain(self, view: memoryview, wall_ns: int, mono_ns: int) -> None:
         self.writer.number += 1

@@ -45,6 +45,8 @@ class Settings(NamedTuple):
     once: bool = False
     connect_timeout_s: float = 10.0
     new_policy: PolicyMaker | None = None
+    #: duplicates of memory descriptors for viewers; without a capture there is nothing to make sense of them by
+    keep_memory: bool = False
     #: one line for people, on standard error
     say: Callable[[str], None] = lambda text: None
 
@@ -125,6 +127,8 @@ class Relay:
         self.writer.close()
         self.loop.writer = Nowhere(self.writer.number)
         for session in self.sessions:
+            session.forget_memory()
+            session.keeper = None
             for channel in session.channels:
                 for direction in channel.directions:
                     direction.record_in(session.lane(channel, direction.sender))

@@ -16,6 +16,7 @@ from vhostspy.capture import record
 
 from .channel import Channel
 from .descriptors import close_all
+from .keeper import LABELS, Keeper
 from .policy import PASSED, Injection, Policy, Verdict
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ class Session:
         self._opened: list[tuple[Channel, int, int]] = []
         #: nothing was sent yet: a probe that only looks whether somebody listens
         self.silent = True
+        #: None: nothing is kept, so that nobody can look at the session's memory
+        self.keeper: Keeper | None = Keeper() if relay.settings.keep_memory and relay.writer.fd >= 0 else None
         self.event(
             "open", None, record.FROM_SPY, text=f"session {number} begins", previous=previous, **relay.peers(sockets)
         )
@@ -63,9 +66,12 @@ class Session:
 
     def lane(self, channel: Channel, sender: int) -> Any:
         """Where a direction's messages are recorded."""
-        return self.loop.writer.lane(
+        lane = self.loop.writer.lane(
             channel.kind, sender, self.number, channel.number, channel.protocol, channel.row, previous=self.previous
         )
+        if self.keeper is not None and channel.kind == "main" and channel.protocol == "vhost-user":
+            lane.heed(LABELS, self.keeper.heed)
+        return lane
 
     def heard(self) -> None:
         """The first bytes came: it is no probe."""
@@ -127,6 +133,7 @@ class Session:
         if self.ended:
             return
         if channel is self.main:
+            self.forget_memory()
             if any(direction.read_bytes for direction in channel.directions):
                 self.heard()
             if all(other.closed for other in self.channels):
@@ -135,6 +142,11 @@ class Session:
                 self.loop.call_at(monotonic_ns() + GRACE_NS, lambda now: self.finish())
         elif self.main.closed and all(other.closed for other in self.channels):
             self.finish()
+
+    def forget_memory(self) -> None:
+        """Nobody can look at it any more, and nothing of it stays alive through us."""
+        if self.keeper is not None:
+            self.keeper.close()
 
     def fault(self, text: str) -> None:
         """Our own trouble: said loudly, and the session ends, since going on would not be exact."""
@@ -148,6 +160,7 @@ class Session:
         if self.ended:
             return
         self.ended = True
+        self.forget_memory()
         for channel in self.channels:
             channel.close()
         self.event(
