@@ -43,7 +43,8 @@ class Wire:
         data = HEADER.pack(number, flags, len(payload)) + payload
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", fds).tobytes())] if fds else []
         sent = self.sock.sendmsg([data], rights)
-        self.sock.sendall(data[sent:])
+        if sent < len(data):  # an empty rest would be an error once the other end is gone
+            self.sock.sendall(data[sent:])
 
     def receive(self) -> Packet:
         """As QEMU does: the header by its three members, then the payload."""

@@ -13,7 +13,8 @@ ring, with which descriptors, and how they are answered. So each request is one 
       back-end ended it
 
 ``and again`` stands for the same once more, or many times. A request that is repeated whenever the guest likes (a call
-descriptor changed as interrupts are masked, an IOTLB miss) is not a step but named after them, with "any time".
+descriptor changed as interrupts are masked, an IOTLB miss, pixels, an access to a region) is not a step but named after
+them, with "any time".
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ Line = Mapping[str, Any]
 
 #: requests whose number and moment depend on the guest's and the programs' timing; the first SET_VRING_CALL of a ring,
 #: which sets the ring up, is a step
-ANY_TIME = {"SET_VRING_CALL", "IOTLB_MSG"}
+ANY_TIME = {"SET_VRING_CALL", "IOTLB_MSG", "UPDATE", "REGION_READ", "REGION_WRITE", "REGION_WRITE_MULTI"}
 
 #: so many steps that repeat as a whole are seen as a repetition
 LONGEST_BLOCK = 4
@@ -47,6 +48,8 @@ def _answer(reply: Line | None) -> str:
     value = ""
     if reply["message"] == "GET_PROTOCOL_FEATURES":
         value = _protocol_features(reply)
+    if reply.get("error"):
+        return f" = error {reply['error']}"
     changed = ", changed by us" if "changed" in reply else ""
     return f" = reply{value}{_descriptors(reply)}{changed}"
 
@@ -74,6 +77,16 @@ def _value(request: Line) -> str:
             return f" {' '.join(names.get('status', ['0']))}"
         case "SET_FEATURES" if "LOG_ALL" in names["features"]:
             return " with LOG_ALL"
+        case "VERSION":
+            return f" {request['fields']['major']}.{request['fields']['minor']}"
+        case "DEVICE_GET_REGION_INFO" | "DEVICE_GET_IRQ_INFO":
+            return f" {names['index']}"
+        case "DEVICE_SET_IRQS":
+            return f" {names['index']} {' '.join(names['irq_flags'])} × {request['fields']['count']}"
+        case "REGION_READ" | "REGION_WRITE":
+            return f" {names['region']}"
+        case "DMA_MAP":
+            return f" {' '.join(names['dma_flags'])}"
     return ""
 
 
@@ -132,7 +145,7 @@ def _channel(lines: list[Line]) -> tuple[list[str], list[str]]:
             begun.add(ring if line["message"] in ANY_TIME else None)
             steps.append(step)
         else:
-            any_time.add(_step({**line, "fields": {}}, replies.get(line["no"])))
+            any_time.add(_step(line if ring is None else {**line, "fields": {}}, replies.get(line["no"])))
     return _folded(_without_reset(steps)), sorted(any_time)
 
 

@@ -26,6 +26,7 @@ PACKAGES = {
     "gcc": "gcc",
     "qemu-storage-daemon": "qemu-system-common or qemu-utils",
     "qemu-system-x86_64": "qemu-system-x86",
+    "vhost-user-gpu": "qemu-system-gui",
     "virtiofsd": "virtiofsd",
     "/usr/lib/qemu/virtiofsd": "qemu-system-common up to 7.2",
 }

@@ -12,6 +12,8 @@ set -u
 CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/vhostspy
 SID=$CACHE/sid
 PROGRAMS=qemu-system-x86,qemu-utils,seabios,virtiofsd,passt,libblkio-dev,gcc,libc6-dev,vhost-device-vsock,socat,tshark
+# qemu-system-gui holds vhost-user-gpu, and needs 160 packages for the rest of it: this library is enough
+GPU=libvirglrenderer1
 DPDK=dpdk-dev,librte-net-vhost26,librte-net-virtio26,librte-mempool-ring26,librte-bus-vdev26
 
 say() { printf 'tests/peers/sid.sh: %s\n' "$*" >&2; }
@@ -47,7 +49,7 @@ log=$CACHE/sid.log
 part=$SID.part
 remove_chroot "$part"
 say "making $SID (2 minutes)"
-set -- --variant=minbase --include="$PROGRAMS,$DPDK,linux-image-amd64"
+set -- --variant=minbase --include="$PROGRAMS,$GPU,$DPDK,linux-image-amd64"
 $stale && set -- "$@" --aptopt='Acquire::Check-Valid-Until "false"'
 if ! mmdebstrap "$@" sid "$part" >"$log" 2>&1; then
     grep -E '^(E|Err|W):' "$log" >&2
@@ -55,5 +57,9 @@ if ! mmdebstrap "$@" sid "$part" >"$log" 2>&1; then
     grep -qi 'is expired' "$log" && say "the mirror's index is past its date: --stale accepts it"
     fail "cannot make a sid chroot here; all of it is in $log"
 fi
+chroot "$part" sh -c 'cd /tmp && apt-get -qq -o APT::Sandbox::User=root download qemu-system-gui &&
+    dpkg -x qemu-system-gui_*.deb gui && cp gui/usr/lib/qemu/vhost-user-gpu /usr/lib/qemu/; rm -rf /tmp/gui /tmp/*.deb' \
+    >>"$log" 2>&1
+[ -x "$part/usr/lib/qemu/vhost-user-gpu" ] || say 'no vhost-user-gpu to be had: its test will skip'
 remove_chroot "$SID"
 mv "$part" "$SID"

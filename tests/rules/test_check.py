@@ -121,6 +121,15 @@ def test_a_filter_that_asks_for_findings_has_them(tmp_path: Path, capsys: Output
     assert (line["no"], line["findings"][0]["rule"]) == (2, "VU-OWN-02")
 
 
+#: what real programs really do wrong: QEMU's vhost-user-gpu acknowledges what its guest took, offered or not
+KNOWN = {"gpu-sid": "VU-NEG-01"}
+
+
 @pytest.mark.parametrize("capture", CAPTURES, ids=lambda path: path.stem)
 def test_sessions_of_real_programs_have_no_error(capture: Path, capsys: Output) -> None:
-    assert main(["check", "-q", str(capture)]) == 0, capsys.readouterr().out
+    known = KNOWN.get(capture.stem)
+    without = ["--disable", known] if known else []
+    assert main(["check", "-q", *without, str(capture)]) == 0, capsys.readouterr().out
+    if known:
+        assert main(["check", "-q", str(capture)]) == 1
+        assert f" error    {known} " in capsys.readouterr().out

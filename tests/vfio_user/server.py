@@ -8,6 +8,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable
+from struct import error as too_short
 from struct import pack, unpack, unpack_from
 
 from .device import REGIONS, Device
@@ -86,9 +87,9 @@ class Server:
             if command is None:
                 raise OSError(errno.EINVAL, "no such command")
             payload, fds = command(asked)
-        except OSError as error:
+        except (OSError, too_short) as error:
             close_all(asked.fds)
-            self.wire.answer(asked, error=error.errno)
+            self.wire.answer(asked, error=error.errno if isinstance(error, OSError) else errno.EINVAL)
             return
         self.wire.answer(asked, payload, fds)
         close_all(fds)

@@ -74,7 +74,8 @@ class Wire:
     def _put(self, data: bytes, fds: Sequence[int]) -> None:
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", fds).tobytes())] if fds else []
         sent = self.sock.sendmsg([data], rights)
-        self.sock.sendall(data[sent:])
+        if sent < len(data):  # an empty rest would be an error once the other end is gone
+            self.sock.sendall(data[sent:])
 
     def _read(self, count: int, fds: list[int]) -> bytes:
         data = bytearray()

@@ -1,7 +1,8 @@
 """The guest's initial file system, built without root, cpio or kmod: busybox, ``init`` and the kernel modules it needs.
 
 The archive is uncompressed "newc" cpio (kernel: Documentation/driver-api/early-userspace/buffer-format.rst). Modules
-come with those they depend on, in the order they must be loaded, which ``init`` reads from ``/mod/order``.
+come with those they depend on, in the order they must be loaded, which ``init`` reads from ``/mod/order``; those that
+one test alone needs are listed in ``/mod/TEST``.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 MODULES = ("virtio_pci", "virtio_blk", "virtiofs", "virtio_net", "vmw_vsock_virtio_transport")
+#: loaded by one test alone, by its name: they are many, and take long under an emulator
+LATER = {"gpu": ("virtio_gpu",)}
 FOLDERS = ("bin", "data", "dev", "etc", "mnt", "mod", "proc", "sys", "usr", "usr/share", "usr/share/udhcpc")
 
 FOLDER, FILE, LINK, CHARACTER_DEVICE = 0o040000, 0o100000, 0o120000, 0o020000
@@ -41,6 +44,10 @@ class Archive:
 def _uncompressed(path: Path) -> bytes:
     data = path.read_bytes()
     return lzma.decompress(data) if path.suffix == ".xz" else data
+
+
+def _lines(names: Iterable[str]) -> bytes:
+    return "".join(f"{name}\n" for name in names).encode()
 
 
 def load_order(folder: Path, wanted: Iterable[str]) -> dict[str, bytes]:
@@ -83,7 +90,11 @@ def build(kernel_modules: Path, busybox: Path, init: Path, programs: Mapping[str
     for name, path in {"busybox": busybox, **programs}.items():
         archive.add(f"bin/{name}", FILE | 0o755, path.read_bytes())
     modules = load_order(kernel_modules, MODULES)
-    archive.add("mod/order", FILE | 0o644, "".join(f"{name}\n" for name in modules).encode())
+    archive.add("mod/order", FILE | 0o644, _lines(modules))
+    for test, wanted in LATER.items():
+        later = load_order(kernel_modules, wanted)
+        archive.add(f"mod/{test}", FILE | 0o644, _lines(name for name in later if name not in modules))
+        modules = {**later, **modules}
     for name, data in modules.items():
         archive.add(f"mod/{name}.ko", FILE | 0o644, data)
     return archive.finish()
