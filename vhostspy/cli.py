@@ -22,6 +22,8 @@ COMMANDS = {
     "show": "the same lines from a capture",
     "check": "the rules over captures: which end broke what, when, and where it is written",
     "diff": "two recordings side by side: what was agreed on, then message by message",
+    "tui": "inspect a capture on the screen",
+    "replay": "play a recorded front-end or back-end to a real peer, and compare",
     "explain": "a message, feature bit, structure or device, with its source",
     "wireshark": "print or install the Wireshark dissector",
     "demo": "an embedded front-end and back-end, through the proxy",

@@ -1,0 +1,187 @@
+"""The message pane: a tree of members with their meaning, descriptors, the source; what is wrong, with its proof."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from vhostspy.capture.record import flag_words
+from vhostspy.message import Event, Finding, Message, end_name
+from vhostspy.output.text import channel_label, descriptor, title
+from vhostspy.output.units import duration, escape, plural, seconds
+from vhostspy.pipeline import Item
+from vhostspy.session.state import Session
+
+from .columns import SIGNS
+from .feed import SEVERITIES, Feed
+from .line import BLANK, Line, Span, line, wrapped
+from .nodes import Node, header_nodes, payload_nodes
+
+#: a member's meaning stands beside it where there is so much room, else it is left out
+_ABOUT = 24
+#: closed until somebody opens it
+CLOSED = frozenset(("header",))
+
+
+def message_lines(
+    feed: Feed, row: int, width: int, closed: frozenset[str] = CLOSED, mark: str | None = None
+) -> list[Line]:
+    """What is known about one row, in lines of at most ``width`` cells as far as texts can be broken."""
+    item = feed.item(row)
+    if isinstance(item, Event):
+        return list(_event(feed, item, width, mark))
+    session = feed.sessions(row).get(item.session)
+    return list(_message(feed, row, item, session, width, closed, mark))
+
+
+def _message(
+    feed: Feed, row: int, message: Message, session: Session | None, width: int, closed: frozenset[str],
+    mark: str | None,
+) -> Iterator[Line]:  # fmt: skip
+    other = feed.answered_by(row) if message.answers is None else feed.row_of(message.answers)
+    sender = min(message.sender, 2)
+    role = ("front", "back", "spy")[sender]
+    bad = message.failed or message.kind == "raw" or message.name is None
+    yield line(
+        (escape(title(message)), "error" if bad else "strong"),
+        ("  ", "plain"),
+        (f"{('→', '←', '·')[sender]} {end_name(message.protocol, sender)}", role),
+        key=("title",),
+        subject=message.name or "",
+        octets=(0, len(message.data)),
+    )
+    yield _way(feed, message, other, width)
+    if mark is not None:
+        yield from wrapped(mark or "marked", "title", width, first=[("◆ ", "title")], key=("mark",))
+    yield from _remarks(message, width)
+    yield from _findings(feed, message, width)
+    header = header_nodes(message)
+    if header:
+        closed_header = "header" in closed
+        short = ", ".join(f"{node.name} {node.text}" for node in header)
+        yield line(
+            ("▸ " if closed_header else "▾ ", "dim"), ("header  ", "dim"), (short if closed_header else "", "dim"),
+            key=("member", "header"), open=not closed_header, octets=(0, message.payload_at),
+        )  # fmt: skip
+        if not closed_header:
+            yield from _tree(header, closed, width, 1)
+    nodes = payload_nodes(message, session)
+    yield from _tree(nodes, closed, width)
+    if message.kind == "raw":
+        yield line(("octets that could not be framed", "warning"), octets=(0, len(message.data)))
+    for place, fd in enumerate(message.fds):
+        yield from wrapped(
+            descriptor(fd), "value", width, first=[("  ", "plain"), (f"fd {place}  ", "dim")], key=("fd", place)
+        )
+    row_ = message.row
+    if row_ is not None:
+        yield BLANK
+        if row_.text:
+            yield from wrapped(row_.text, "plain", width, key=("text",), subject=row_.name)
+        yield from wrapped(row_.source, "dim", width, key=("source",), subject=row_.name)
+
+
+def _way(feed: Feed, message: Message, other: int | None, width: int) -> Line:
+    """What kind of message it is, and where its other half is."""
+    time = seconds(message.monotonic_ns - feed.start_ns)
+    spans: list[Span] = [(f"#{message.no}  {time} s  ", "dim")]
+    label = channel_label(message.session, message.channel, message.channel_no)
+    if label != "main":
+        spans.append((f"{label}  ", "dim"))
+    if message.answers is not None:
+        spans += [
+            ("answers ", "dim"),
+            (f"#{message.answers}", "link"),
+            (f" after {duration(message.latency_ns or 0)}", "dim"),
+        ]
+    elif other is not None:
+        answer = feed.item(other)
+        if isinstance(answer, Message):
+            took = duration(answer.latency_ns or 0)
+            spans += [("answered by ", "dim"), (f"#{answer.no}", "link"), (f" after {took}", "dim")]
+    elif message.awaited:
+        spans.append(("not answered", "warning"))
+    elif message.kind == "request":
+        spans.append(("no answer is due", "dim"))
+    elif message.is_reply:
+        spans.append(("answers nothing that was asked", "warning"))
+    return Line(tuple(spans), key=("way",), row=other)
+
+
+def _remarks(message: Message, width: int) -> Iterator[Line]:
+    words = flag_words(message.marks)
+    if words:
+        yield from wrapped(words, "warning", width, key=("flags",))
+    if message.original is not None:
+        yield from wrapped(f"came as {message.original.hex(' ')}", "note", width, key=("original",))
+    if message.reads > 1:
+        yield line((f"came in {message.reads} pieces", "note"), key=("reads",))
+
+
+def _findings(feed: Feed, item: Item, width: int) -> Iterator[Line]:
+    for place, one in enumerate(item.findings):
+        yield from _finding(feed, item.protocol, one, width, place)
+
+
+def _finding(feed: Feed, protocol: str, one: Finding, width: int, place: int) -> Iterator[Line]:
+    who = "both ends" if one.who == 2 else "unknown" if one.who is None else end_name(protocol, one.who)
+    sign = SIGNS[SEVERITIES[one.severity]]
+    role = one.severity
+    text = f"{one.severity}: {who}: {escape(one.text)}"
+    key = ("finding", place)
+    yield from wrapped(text, role, width, first=[(f"{sign} ", role)], key=key, subject=one.rule)
+    yield from wrapped(f"{one.rule}  {escape(one.source)}", "dim", width, "  ", key=key, subject=one.rule)
+    for no in one.evidence:
+        row = feed.row_of(no)
+        if row is not None:
+            shown = feed.item(row)
+            name = title(shown) if isinstance(shown, Message) else ""
+            yield line("  ", ("shown by ", "dim"), (f"#{no}", "link"), (f" {escape(name)}", "dim"), key=key, row=row)
+
+
+def _tree(nodes: tuple[Node, ...], closed: frozenset[str], width: int, depth: int = 0) -> Iterator[Line]:
+    """A line a node, what is below it indented; the names of siblings, and their values, stand below each other."""
+    names = min(max((len(node.name) for node in nodes), default=0), 24)
+    values = min(max((len(node.text) for node in nodes if node.about), default=0), 24)
+    for node in nodes:
+        fold = node.path not in closed if node.children else None
+        mark = "  " if fold is None else "▾ " if fold else "▸ "
+        spans: list[Span] = [("  " * depth + mark, "dim"), (f"{node.name:<{names}}  ", "dim" if depth else "plain")]
+        room = width - len(spans[0][0]) - names - 2 - max(values, len(node.text)) - 2
+        if node.about and room >= _ABOUT:
+            about = node.about if len(node.about) <= room else node.about[: room - 1] + "…"
+            spans += [(f"{node.text:<{values}}", node.role), (f"  {about}", "dim")]
+        else:
+            spans.append((node.text, node.role))
+        yield Line(tuple(spans), key=("member", node.path), octets=node.octets, open=fold, subject=node.subject)
+        if fold:
+            yield from _tree(node.children, closed, width, depth + 1)
+
+
+def _event(feed: Feed, event: Event, width: int, mark: str | None) -> Iterator[Line]:
+    yield line((escape(event.event), "strong"), key=("title",))
+    where = f"session {event.session}" if event.session else "the whole capture"
+    if event.channel:
+        where += f", {channel_label(1, event.channel, event.channel_no)} channel"
+    time = f"{seconds(event.monotonic_ns - feed.start_ns)} s  " if feed.start_ns else ""
+    yield line((f"{time}{where}", "dim"), key=("way",))
+    if mark is not None:
+        yield from wrapped(mark or "marked", "title", width, first=[("◆ ", "title")], key=("mark",))
+    yield from wrapped(escape(event.text), "plain", width, key=("text",))
+    yield from _findings(feed, event, width)
+    for name, value in event.facts.items():
+        first: list[Span] = [("  ", "plain"), (f"{escape(name):<12}  ", "dim")]
+        row = feed.row_of(value) if name in ("no", "after", "waiting") and isinstance(value, int) else None
+        text = f"#{value}" if row is not None else escape(_fact(name, value))
+        yield from wrapped(
+            text, "link" if row is not None else "value", width, first=first, key=("fact", name), row=row
+        )
+
+
+def _fact(name: str, value: object) -> str:
+    if isinstance(value, list):
+        return " ".join(map(str, value))
+    if name.endswith("_ns") and isinstance(value, int) and 0 <= value < 1 << 55:
+        return duration(value)
+    if name == "octets" and isinstance(value, int):
+        return plural(value, "octet")
+    return str(value)

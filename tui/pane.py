@@ -1,0 +1,217 @@
+"""A widget that shows lines, with a cursor. Lines are made outside; here is how they are drawn and moved about in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar
+
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.geometry import Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from .line import ROLES, Line
+
+#: makes the lines for a width
+Maker = Callable[[int], list[Line]]
+
+
+class Drawn(ScrollView, can_focus=True):
+    """A line-API view with a style for each role. Styles are looked up once, until the theme changes."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {*(f"role--{role}" for role in ROLES), "line--cursor", "line--here"}
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._styles: dict[str, Style] = {}
+
+    def notify_style_update(self) -> None:
+        self._styles = {}
+        super().notify_style_update()
+
+    def role(self, role: str) -> Style:
+        found = self._styles.get(role)
+        if found is None:
+            found = self._styles[role] = self._style(role if role.startswith("line--") else f"role--{role}")
+        return found
+
+    def _style(self, name: str) -> Style:
+        """What the style sheet says of a component, its transparent colours laid upon this widget's background."""
+        styles = self.get_component_styles(name)
+        below = self.background_colors[1]
+        color = (below + styles.color).rich_color if styles.has_rule("color") else None
+        background = (below + styles.background).rich_color if styles.has_rule("background") else None
+        return Style(color=color, bgcolor=background) + styles.text_style
+
+    def strip(self, spans: tuple[tuple[str, str], ...], width: int, under: Style) -> Strip:
+        """Spans as a strip of just that width; ``under`` lies below their styles, and the widget's below that."""
+        role = self.role
+        strip = Strip([Segment(text, under + role(name)) for text, name in spans])
+        return strip.adjust_cell_length(width, under)
+
+
+class Pane(Drawn):
+    """Lines, one of them under the cursor."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "cursor(-1)", "up", show=False),
+        Binding("down,j", "cursor(1)", "down", show=False),
+        Binding("pageup,ctrl+b,ctrl+u", "page(-1)", "page up", show=False),
+        Binding("pagedown,ctrl+f,ctrl+d,space", "page(1)", "page down", show=False),
+        Binding("home,g", "edge(0)", "first line", show=False),
+        Binding("end,G", "edge(1)", "last line", show=False),
+        Binding("enter", "enter", "fold, or jump", show=False),
+        Binding("left,h", "fold(1)", "close", show=False),
+        Binding("right,l", "fold(0)", "open", show=False),
+    ]
+
+    class Moved(Message):
+        """The cursor is on another line."""
+
+        def __init__(self, pane: Pane, line: Line | None) -> None:
+            super().__init__()
+            self.pane = pane
+            self.line = line
+
+        @property
+        def control(self) -> Pane:
+            return self.pane
+
+    class Chosen(Message):
+        """Enter, or a double click, on a line."""
+
+        def __init__(self, pane: Pane, line: Line) -> None:
+            super().__init__()
+            self.pane = pane
+            self.line = line
+
+        @property
+        def control(self) -> Pane:
+            return self.pane
+
+    class Folded(Message):
+        """A line is to be opened or closed."""
+
+        def __init__(self, pane: Pane, line: Line) -> None:
+            super().__init__()
+            self.pane = pane
+            self.line = line
+
+        @property
+        def control(self) -> Pane:
+            return self.pane
+
+    def __init__(self, title: str = "", *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.border_title = title
+        self.lines: list[Line] = []
+        self.cursor = 0
+        self._make: Maker | None = None
+        self._width = 0
+
+    # -- what is shown
+
+    def make(self, maker: Maker, *, keep: bool = True) -> None:
+        """Show what ``maker`` makes, now and for any later width; ``keep``: the cursor stays on its line's key."""
+        self._make = maker
+        self.remake(keep)
+
+    def remake(self, keep: bool = True) -> None:
+        width = self.scrollable_content_region.width
+        if self._make is None or width <= 0:
+            return
+        self._width = width
+        key = self.line.key if keep and self.line is not None else None
+        self.lines = self._make(width)
+        place = next((at for at, one in enumerate(self.lines) if key is not None and one.key == key), None)
+        if place is None:
+            place = min(self.cursor, max(0, len(self.lines) - 1)) if keep else 0
+        if not keep:
+            self.scroll_to(0, 0, animate=False)
+        self.cursor = place
+        longest = max((len(one.text) for one in self.lines), default=0)
+        self.virtual_size = Size(max(width if longest <= width else longest, 1), len(self.lines))
+        self.refresh()
+
+    @property
+    def line(self) -> Line | None:
+        return self.lines[self.cursor] if 0 <= self.cursor < len(self.lines) else None
+
+    def on_resize(self, event: events.Resize) -> None:
+        if self.scrollable_content_region.width != self._width:
+            self.remake()
+
+    def render_line(self, y: int) -> Strip:
+        x, top = self.scroll_offset
+        width = self.scrollable_content_region.width
+        place = top + y
+        base = self.rich_style
+        if place >= len(self.lines):
+            return Strip.blank(width, base)
+        under = base
+        if place == self.cursor and self.has_focus:
+            under = base + self.role("line--cursor")
+        spans = self.lines[place].spans
+        total = max(width + x, self.virtual_size.width)
+        return self.strip(spans, total, under).crop(x, x + width)
+
+    # -- moving
+
+    def move_to(self, place: int) -> None:
+        place = max(0, min(place, len(self.lines) - 1))
+        if place != self.cursor:
+            self.cursor = place
+            self.refresh()
+            self.post_message(self.Moved(self, self.line))
+        self.keep_in_sight()
+
+    def keep_in_sight(self) -> None:
+        height = self.scrollable_content_region.height
+        top = self.scroll_offset.y
+        if self.cursor < top:
+            self.scroll_to(y=self.cursor, animate=False, immediate=True)
+        elif height and self.cursor >= top + height:
+            self.scroll_to(y=self.cursor - height + 1, animate=False, immediate=True)
+
+    def on_focus(self) -> None:
+        self.refresh()
+        self.post_message(self.Moved(self, self.line))
+
+    def on_blur(self) -> None:
+        self.refresh()
+
+    def action_cursor(self, step: int) -> None:
+        self.move_to(self.cursor + step)
+
+    def action_page(self, step: int) -> None:
+        self.move_to(self.cursor + step * max(1, self.scrollable_content_region.height - 1))
+
+    def action_edge(self, last: int) -> None:
+        self.move_to(len(self.lines) - 1 if last else 0)
+
+    def action_enter(self) -> None:
+        if self.line is not None:
+            self.post_message(
+                self.Folded(self, self.line) if self.line.open is not None else self.Chosen(self, self.line)
+            )
+
+    def action_fold(self, close: int) -> None:
+        one = self.line
+        if one is not None and one.open is bool(close):
+            self.post_message(self.Folded(self, one))
+        else:
+            self.scroll_to(x=self.scroll_offset.x + (-8 if close else 8), animate=False)
+
+    def on_click(self, event: events.Click) -> None:
+        offset = event.get_content_offset(self)
+        if offset is None:
+            return
+        place = self.scroll_offset.y + offset.y
+        if place < len(self.lines):
+            self.move_to(place)
+            if event.chain > 1 or self.lines[place].open is not None:
+                self.action_enter()

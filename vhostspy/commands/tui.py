@@ -1,0 +1,53 @@
+"""``vhostspy tui FILE``: a capture on the screen."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from vhostspy.capture.reader import CaptureError
+from vhostspy.errors import WrongUse
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    from vhostspy.arguments import add_rule_arguments, device
+
+    parser.add_argument("file", metavar="FILE", help="a capture")
+    parser.add_argument("-Y", "--filter", metavar="FILTER", help="begin with the messages that match (docs/filters.md)")
+    parser.add_argument("--device", metavar="TYPE", type=device, help="what the back-end is, where it cannot be told")
+    add_rule_arguments(parser)
+
+
+def run(options: Namespace) -> int:
+    require_textual()
+    from vhostspy.arguments import disabled, profile
+    from vhostspy.filter import asked_for
+    from vhostspy.rules.engine import Rules
+    from vhostspy.tui.app import Screen
+    from vhostspy.tui.feed import open_capture
+
+    filter_ = asked_for(options.filter) if options.filter else None
+    require_terminal()
+    try:
+        feed = open_capture(options.file, device=options.device, rules=Rules(disabled(options), profile(options)))
+    except CaptureError as error:
+        raise WrongUse(f"{options.file}: {error}") from None
+    return Screen(feed, filter_).run() or 0
+
+
+def require_textual() -> None:
+    """Raises WrongUse, which says how to install it, where Textual is missing."""
+    try:
+        import textual  # noqa: F401
+    except ImportError:
+        raise WrongUse(
+            "the screen is drawn by Textual, which is not installed here; pip install textual installs it"
+        ) from None
+
+
+def require_terminal() -> None:
+    if not (sys.stdin and sys.stdin.isatty() and sys.stdout and sys.stdout.isatty()):
+        raise WrongUse("the screen needs a terminal; vhostspy show prints the same to a file or a pipe")
