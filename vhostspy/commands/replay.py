@@ -1,0 +1,177 @@
+"""``vhostspy replay FILE --as END``: play one side of a recorded session to a real peer, and compare."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TextIO
+
+from vhostspy.errors import WrongUse
+from vhostspy.output.units import escape
+from vhostspy.replay import Outcome, report
+from vhostspy.replay.script import SET_UP
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+    from vhostspy.message import Message
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    from vhostspy.arguments import device, one_of
+    from vhostspy.replay.player import ACCEPT_S, ANSWER_S, CONNECT_S, FRONT_END_S, SIDES
+
+    parser.add_argument("file", metavar="FILE", help="a capture (relay's --write makes one)")
+    parser.add_argument(
+        "--as", dest="as_", metavar="END", type=one_of(*SIDES), required=True,
+        help="the side that is played: front-end or back-end (client or server)",
+    )  # fmt: skip
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument(
+        "--connect", metavar="PATH", help="the other side listens here (@NAME: abstract; fd:N: inherited)"
+    )
+    where.add_argument("--listen", metavar="PATH", help="the other side connects here; once for each session")
+    parser.add_argument(
+        "--match", metavar="HOW", type=one_of("exact", "semantic", "shape"), default="semantic",
+        help="how strictly to compare: exact, semantic (default) or shape (docs/replay.md)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--unmatched", metavar="WHAT", type=one_of("fail", "nack", "close"), default="fail",
+        help="what a request gets that the record does not have: fail ends the replay's session with a mismatch "
+        "(default), nack refuses it and goes on, close closes the connection",
+    )  # fmt: skip
+    parser.add_argument(
+        "--timing", metavar="WHAT", type=one_of("causes", "original"), default="causes",
+        help="when to send: as soon as what it waits for has come (default); original: not sooner than recorded",
+    )  # fmt: skip
+    parser.add_argument("--from-no", metavar="N", type=number, help="leave out the messages before this one")
+    parser.add_argument(
+        "--until-no", metavar="N", type=number_or_set_up,
+        help=f"leave out those behind it; {SET_UP}: of each session all behind the set-up of its rings",
+    )  # fmt: skip
+    parser.add_argument("-Y", "--filter", metavar="FILTER", help="only messages that match, with their answers")
+    parser.add_argument("--edit", metavar="FILE", help="Python whose edit(message) may change what is sent")
+    parser.add_argument(
+        "--timeout", metavar="S", type=seconds,
+        help=f"the longest wait for a message (default: {ANSWER_S:g} for an answer, {FRONT_END_S:g} for what a "
+        "front-end does next)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--connect-timeout", metavar="S", type=seconds,
+        help=f"how long the other side may take to be there (default: {CONNECT_S:g}, with --listen {ACCEPT_S:g})",
+    )  # fmt: skip
+    parser.add_argument("-w", "--write", metavar="FILE", help="keep what passes as a capture")
+    parser.add_argument("--json", action="store_true", help="JSON lines: what passes, mismatches, sessions, a summary")
+    parser.add_argument("--junit", metavar="FILE", help="also write the outcome as JUnit XML, a case a session")
+    parser.add_argument("-v", "--verbose", action="store_true", help="a line for each message that passes")
+    parser.add_argument("--device", metavar="TYPE", type=device, help="what the back-end is, where it cannot be told")
+
+
+def number(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no message's number")
+    return int(text)
+
+
+def number_or_set_up(text: str) -> int | str:
+    return text if text == SET_UP else number(text)
+
+
+def seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < 1e9:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
+    return value
+
+
+def run(options: Namespace) -> int:
+    from vhostspy.replay import Script
+
+    try:
+        script = Script.read(options.file, options.device)
+    except OSError as error:
+        raise WrongUse(f"{options.file}: {error.strerror}") from None
+    people = sys.stderr if options.json else sys.stdout
+    outcome = play(options, script, people)
+    if options.json:
+        for line in report.lines(outcome):
+            _print(sys.stdout, line)
+    for line in outcome.lines():
+        _print(people, escape(line))
+    if options.junit:
+        write(options.junit, "\n".join([*report.junit([outcome]), ""]))
+    return outcome.status
+
+
+def play(options: Namespace, script: object, people: TextIO | None) -> Outcome:
+    """The replay that the options ask for. Raises WrongUse."""
+    from vhostspy.compare import Strictness
+    from vhostspy.replay import Script, replay
+    from vhostspy.replay.edit import load
+
+    if not isinstance(script, Script):
+        raise TypeError(f"expected a script, got {script!r}")
+    keep: Callable[[Message], bool] | None = None
+    if options.filter is not None:
+        from vhostspy.filter import asked_for
+
+        wanted = asked_for(options.filter)
+
+        def keep(message: Message) -> bool:
+            return wanted(message)
+
+    return replay(
+        script,
+        options.as_,
+        connect=options.connect,
+        listen=options.listen,
+        strictness=Strictness(options.match),
+        unmatched=options.unmatched,
+        timing=options.timing,
+        timeout_s=options.timeout,
+        connect_timeout_s=options.connect_timeout,
+        from_no=options.from_no,
+        until_no=options.until_no,
+        keep=keep,
+        edit=load(options.edit) if options.edit else None,
+        see=_see(options, people),
+        device=options.device,
+        write=options.write,
+    )
+
+
+def _see(options: Namespace, people: TextIO | None) -> Callable[[Message], None] | None:
+    """What shows each message as it passes, if somebody wants to see it."""
+    if options.json:
+        from vhostspy.output.json import Json
+
+        values = Json()
+        return lambda message: _write(sys.stdout, values.message(message))
+    if options.verbose:
+        from vhostspy.output.text import Look, Text
+
+        text = Text(Look())
+        return lambda message: _write(people, text.message(message))
+    return None
+
+
+def _print(stream: TextIO | None, line: str) -> None:
+    _write(stream, f"{line}\n")
+
+
+def _write(stream: TextIO | None, text: str) -> None:
+    if stream is not None:
+        stream.write(text)
+
+
+def write(path: str, text: str) -> None:
+    """Raises WrongUse where nothing can be written."""
+    try:
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise WrongUse(f"--junit {path}: {error.strerror}") from None

@@ -1,0 +1,93 @@
+"""Which recorded message one that came repeats: by channel, name and meaning, in the record's order.
+
+A real peer does not say everything in the order of the record, nor as often: a front-end changes call descriptors when
+its guest likes. So a request is first looked for by all that counts of it, then by what it is about, then by its name;
+once the record's are used up, the last one of the same meaning answers again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+from typing import NamedTuple
+
+from vhostspy.compare import Strictness, facts
+from vhostspy.compare.sequence import SUBJECTS
+from vhostspy.message import Message
+
+#: requests whose number and moment the guest makes, not what the record had them be about
+ANY_TIME = frozenset({"SET_VRING_CALL", "IOTLB_MSG", "VRING_CALL", "VRING_KICK", "VRING_ERR", "CONFIG_CHANGE_MSG"})
+
+
+class Found(NamedTuple):
+    """``at``: the recorded message's place in the part. ``again``: it has been used already."""
+
+    at: int
+    again: bool = False
+    #: it says the very same
+    same: bool = True
+
+
+class Expected:
+    """The requests that one end made in the record, of one session."""
+
+    def __init__(self, messages: Iterable[tuple[int, Message]], strictness: Strictness) -> None:
+        self._strictness = strictness
+        self.messages = dict(messages)
+        #: (channel, its number, name or id) -> places not used yet, in order
+        self._unused: dict[Hashable, list[int]] = {}
+        self._used: dict[Hashable, list[int]] = {}
+        for at, message in self.messages.items():
+            self._unused.setdefault(_name(message), []).append(at)
+        self._facts: dict[int, Hashable] = {}
+
+    def take(self, came: Message) -> Found | None:
+        """The recorded request that ``came`` repeats, used from now on; None: the record has none of its name."""
+        name = _name(came)
+        unused = self._unused.get(name, [])
+        for at in unused:
+            if self.messages[at].data == came.data:
+                return self._use(name, at)
+        used = self._used.get(name, [])
+        if not unused and not used:
+            return None
+        meaning = self._meaning(came)
+        for at in unused:
+            if self._of(at) == meaning:
+                return self._use(name, at)
+        for at in reversed(used):
+            if self._of(at) == meaning:
+                return Found(at, again=True)
+        about = _about(came)
+        for at in unused:
+            if _about(self.messages[at]) == about:
+                return self._use(name, at, same=False)
+        if unused:
+            return self._use(name, unused[0], same=False)
+        return None
+
+    def left(self) -> list[int]:
+        """Places of those that did not come, in order."""
+        return sorted(at for unused in self._unused.values() for at in unused)
+
+    def _use(self, name: Hashable, at: int, same: bool = True) -> Found:
+        self._unused[name].remove(at)
+        self._used.setdefault(name, []).append(at)
+        return Found(at, same=same)
+
+    def _of(self, at: int) -> Hashable:
+        found = self._facts.get(at)
+        if found is None:
+            found = self._facts[at] = self._meaning(self.messages[at])
+        return found
+
+    def _meaning(self, message: Message) -> Hashable:
+        return tuple(facts(message, self._strictness).items())
+
+
+def _name(message: Message) -> Hashable:
+    return message.channel, message.channel_no, message.name or message.id
+
+
+def _about(message: Message) -> Hashable:
+    fields = message.fields
+    return tuple((name, fields[name]) for name in SUBJECTS if isinstance(fields.get(name), int))

@@ -1,0 +1,203 @@
+"""A capture as a script: each recorded session's messages in order, as they were sent or as they arrived.
+
+What a policy of the relay changed is there twice in a record. The part that is played sends what its peer was sent, and
+expects what its peer said: so a replay does without the relay what was recorded with it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+from vhostspy.capture.reader import CaptureError, Reader
+from vhostspy.errors import WrongUse
+from vhostspy.message import SPY, Event, Message
+from vhostspy.pipeline import Item, Pipeline
+
+#: ``--until-no`` takes this word for the last message that sets rings up
+SET_UP = "set-up"
+
+#: messages by which a front-end takes a device down again
+_DOWN = frozenset({"GET_VRING_BASE", "GET_VRING_BASE_SKIP_DRAIN", "RESET_OWNER", "RESET_DEVICE"})
+#: messages after the last ring's start that belong to it
+_SET_UP = frozenset({"SET_VRING_ENABLE", "SET_VRING_KICK", "SET_VRING_CALL", "SET_VRING_ERR", "SET_STATUS"})
+
+
+class Part(NamedTuple):
+    """One session of a script."""
+
+    number: int
+    protocol: str
+    messages: tuple[Message, ...]
+    #: request's number -> the message that answers it
+    answers: Mapping[int, Message]
+    #: the end that closed the main channel first; None: not seen
+    closed_by: int | None = None
+    #: number of the last message (or its answer) by which rings are set up; 0: there are no rings
+    set_up: int = 0
+    #: a message's number -> the channel that the socket in it becomes
+    opens: Mapping[int, tuple[str, int]] = {}
+
+    def without(self, keep: Callable[[Message], bool]) -> Part:
+        """The same, with those messages only; an answer goes where its request goes."""
+        kept = {message.no for message in self.messages if not message.is_reply and keep(message)}
+        messages = tuple(
+            message
+            for message in self.messages
+            if message.no in kept or (message.is_reply and (message.answers in kept or _orphan(message, keep)))
+        )
+        answers = {no: answer for no, answer in self.answers.items() if no in kept}
+        # with its end cut off it is over when the rest is done
+        whole = bool(messages) and messages[-1].no == self.messages[-1].no
+        closed_by = self.closed_by if whole else None
+        return self._replace(messages=messages, answers=answers, closed_by=closed_by)
+
+
+class Script(NamedTuple):
+    """All of a capture that is to be played."""
+
+    name: str
+    parts: tuple[Part, ...]
+    #: what is to be said of the file (it was cut off)
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def read(cls, source: str | os.PathLike[str] | bytes, device: str | None = None) -> Script:
+        """Read a capture, a file's name or its octets. Raises WrongUse for what is none, OSError for no file."""
+        name = "capture" if isinstance(source, bytes) else os.fspath(source)
+        pipeline = Pipeline(device)
+        items: list[Item] = []
+        notes: list[str] = []
+        try:
+            with Reader(source) as reader:
+                try:
+                    for record in reader:
+                        items += pipeline.feed(record)
+                except CaptureError as error:
+                    if not reader.offset:
+                        raise
+                    notes.append(f"{error}; what comes behind it is not played")
+                if reader.note:
+                    notes.append(reader.note)
+        except CaptureError as error:
+            raise WrongUse(f"{name}: {error}") from None
+        return cls(name, _parts(items), tuple(notes))
+
+    def cut(
+        self,
+        from_no: int | None = None,
+        until_no: int | str | None = None,
+        keep: Callable[[Message], bool] | None = None,
+    ) -> Script:
+        """The messages with these numbers, both included, that ``keep`` wants; answers stay with their requests.
+
+        until_no: a number, or ``set-up``: in each session up to where its rings run.
+        """
+        parts = []
+        for part in self.parts:
+            until = part.set_up or None if until_no == SET_UP else until_no
+            first, last = from_no or 0, int(until) if until is not None else 1 << 63
+
+            def wanted(message: Message, first: int = first, last: int = last) -> bool:
+                return first <= message.no <= last and (keep is None or keep(message))
+
+            parts.append(part.without(wanted))
+        return self._replace(parts=tuple(part for part in parts if part.messages))
+
+    def session(self, numbers: Iterable[int]) -> Script:
+        """Only the sessions of these numbers."""
+        wanted = frozenset(numbers)
+        return self._replace(parts=tuple(part for part in self.parts if part.number in wanted))
+
+
+def _orphan(message: Message, keep: Callable[[Message], bool]) -> bool:
+    return message.answers is None and keep(message)
+
+
+def sent(message: Message) -> Message | None:
+    """The message as its receiver got it; None: it did not get there."""
+    return None if message.dropped else message
+
+
+def said(message: Message) -> Message | None:
+    """The message as its sender said it; None: nobody said it."""
+    if message.injected or message.sender == SPY:
+        return None
+    if message.original is None:
+        return message
+    return message._replace(data=message.original, length=len(message.original), original=None)
+
+
+def _parts(items: Iterable[Item]) -> tuple[Part, ...]:
+    messages: dict[int, list[Message]] = {}
+    protocols: dict[int, str] = {}
+    closed: dict[int, int] = {}
+    for item in items:
+        if isinstance(item, Message):
+            messages.setdefault(item.session, []).append(item)
+            if item.channel == "main":
+                protocols.setdefault(item.session, item.protocol)
+        elif _closes(item) and item.sender is not None:
+            closed.setdefault(item.session, item.sender)
+    return tuple(
+        Part(
+            number,
+            protocols.get(number, all_[0].protocol),
+            tuple(all_),
+            {message.answers: message for message in all_ if message.answers is not None},
+            closed.get(number),
+            _set_up(all_),
+            _opens(all_),
+        )
+        for number, all_ in messages.items()
+    )
+
+
+def nested(message: Message) -> tuple[str, int] | None:
+    """The kind of channel that one of the message's descriptors becomes, and which of them that is."""
+    row = message.row
+    if row is None or not message.fds or message.kind == "raw":
+        return None
+    fds = row.reply_fds if message.is_reply else row.request_fds
+    if not fds.channel:
+        return None
+    at = 0 if fds.which is None else fds.which(message.payload)
+    if at is None or at >= len(message.fds) or message.fds[at].kind != "socket":
+        return None
+    return fds.channel, at
+
+
+def _opens(messages: list[Message]) -> dict[int, tuple[str, int]]:
+    opened: dict[int, tuple[str, int]] = {}
+    count: dict[str, int] = {}
+    for message in messages:
+        found = nested(message) if message.fds else None
+        if found is not None:
+            count[found[0]] = count.get(found[0], 0) + 1
+            opened[message.no] = (found[0], count[found[0]])
+    return opened
+
+
+def _closes(event: Event) -> bool:
+    return event.event in ("eof", "reset") and event.channel in ("main", "")
+
+
+def _set_up(messages: list[Message]) -> int:
+    """The number of the last message by which rings are set up, or of its answer."""
+    starts = [at for at, message in enumerate(messages) if message.name in ("SET_VRING_KICK", "VRING_KICK")]
+    starts = [at for at in starts if messages[at].kind == "request"]
+    if not starts:
+        return 0
+    last = messages[starts[-1]].no
+    for message in messages[starts[-1] :]:
+        if message.kind != "request" or message.channel != "main":
+            continue
+        if message.name in _DOWN or (message.name == "SET_VRING_ENABLE" and not message.fields.get("num")):
+            break
+        if message.name == "SET_STATUS" and not message.fields.get("status"):
+            break
+        if message.name in _SET_UP and message.name != "SET_VRING_CALL":
+            last = message.no
+    answer = next((message.no for message in messages if message.answers == last), last)
+    return max(answer, last)
