@@ -60,8 +60,8 @@ class Facts:
                 os.close(fd)
         self._nothing = self._place = self._info = -1
 
-    def take(self, fds: Sequence[int], role: str) -> tuple[bytes, bytes]:
-        """Take the facts of these descriptors and close them: their entries, and a comment in a few words (ASCII).
+    def take(self, fds: Sequence[int], role: str, close: bool = True) -> tuple[bytes, bytes]:
+        """Take the facts of these descriptors: their entries, and a comment in a few words (ASCII); and close them.
 
         The last eventfd lives until ``rest``.
         """
@@ -70,7 +70,8 @@ class Facts:
         events = role in _EVENTFD_ROLES and self._info >= 0
         for fd in fds:
             found = (self._event(fd, role) if events else None) or self._memory(fd, role) or _entry(describe(fd, role))
-            os.close(fd)
+            if close:
+                os.close(fd)
             entries.append(found[0])
             said.append(found[1])
         return b"".join(entries), comment(said)

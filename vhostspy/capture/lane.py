@@ -62,6 +62,12 @@ _OUTBOUND: Final = b"\2\0\0\0"
 _Plain = tuple[int, Callable[..., None], bytes, bytes, bytes, bytes, bytes]
 
 
+#: called with a message's label, number and octets, its descriptors (which are the callee's) and their kinds' numbers
+Seen = Callable[[str, int, bytes, Sequence[int], bytes], None]
+#: the same but for the descriptors, which are not known yet
+Heeded = tuple[Seen, str, int, bytes]
+
+
 class _Template(NamedTuple):
     """Records of one kind and length, all but what changes from one to the next."""
 
@@ -136,17 +142,18 @@ class Lane:
         self.low = 0
         self.long: Long | None = None
         self._heeds: Container[str] = ()
-        self._seen: Callable[[str, int, bytes, Sequence[int]], None] = _nobody
+        self._seen: Seen = _nobody
         self._byte_order = int(byte_order in ("big", ">"))
         self._protocol_no = PROTOCOLS.index(protocol)
         direction = bytes(4) if sender == FROM_SPY else _INBOUND if sender else _OUTBOUND
         self._direction = pcapng.option(pcapng.EPB_FLAGS, direction)
         self._tags: dict[str, bytes] = {}
 
-    def heed(self, labels: Container[str], seen: Callable[[str, int, bytes, Sequence[int]], None]) -> None:
-        """Call ``seen(label, number, octets, fds)`` for each message of these labels that went on, before it is kept.
+    def heed(self, labels: Container[str], seen: Seen) -> None:
+        """Call ``seen`` for each message of these labels that went on, in order, with its descriptors: it owns them.
 
-        The descriptors may be looked at, not kept. No other message is slower for it. To be called before any message.
+        It is called when their facts are taken, and without any if the message found no room in the capture. No other
+        message is slower for it. To be called before any message.
         """
         self._heeds, self._seen = labels, seen
 
@@ -221,9 +228,8 @@ class Lane:
                 )  # fmt: skip
                 w.number = number
                 w.pos = end
-                if heeded:
-                    self._seen(heeded, number, data, fds)
-                w.adopt(pos + _HEADS, pos + comment_at, fds, role)
+                mine = (self._seen, heeded, number, data) if heeded else None
+                w.adopt(pos + _HEADS, pos + comment_at, fds, role, mine)
                 return
         except (KeyError, struct_error):
             pass
@@ -274,8 +280,6 @@ class Lane:
                     self.carried[key, len(fds)] = plain, template.comment_at, template.role, template.heeded
                 elif not template.heeded:  # those come by here each time
                     self.templates[key] = _plain(template, length)
-        if template.heeded and not flags & (ORIGINAL | DROPPED | SNAPPED):
-            self._seen(template.heeded, self.writer.number + 1, data, fds)
         self._pack(template, data, length, wall_ns, mono_ns, span_ns, flags, fds)
 
     def raw(
@@ -417,11 +421,15 @@ class Lane:
         number = w.number + 1
         if not flags & ORIGINAL:
             w.number = number
-        size, pack, front, middle, rest, options, tail, comment_at, role, _ = template
+        size, pack, front, middle, rest, options, tail, comment_at, role, heeded = template
+        mine = (self._seen, heeded, number, data) if heeded and not flags & (ORIGINAL | DROPPED | SNAPPED) else None
         if not w.room(size, mono_ns):
             w.lose(int(not flags & ORIGINAL), length)
             for fd in fds:
                 os.close(fd)
+            if mine is not None:
+                w.settle()
+                self._seen(heeded, number, data, (), b"")
             return
         pos = w.pos
         pack(
@@ -430,7 +438,10 @@ class Lane:
         )  # fmt: skip
         w.pos = pos + size
         if fds:
-            w.adopt(pos + _HEADS, pos + comment_at, fds, role)
+            w.adopt(pos + _HEADS, pos + comment_at, fds, role, mine)
+        elif mine is not None:
+            w.settle()  # those before it first
+            self._seen(heeded, number, data, (), b"")
 
     def _set_half(self, wall_ns: int) -> None:
         """All templates hold the upper half of the time that was."""
@@ -485,8 +496,8 @@ class Lane:
         return size if header.counts_header else size + header.length
 
 
-def _nobody(label: str, number: int, data: bytes, fds: Sequence[int]) -> None:
-    """Where nobody looks."""
+def _nobody(label: str, number: int, data: bytes, fds: Sequence[int], kinds: bytes) -> None:
+    """Where nobody looks, nothing is heeded."""
 
 
 def block_size(front: bytes) -> int:

@@ -27,7 +27,7 @@ from vhostspy import __version__
 
 from . import pcapng
 from .facts import COMMENTED, Facts
-from .lane import COMMENT_WIDTH, Lane
+from .lane import COMMENT_WIDTH, Heeded, Lane
 from .long import LONG
 from .record import DESCRIPTOR, FROM_SPY, HEADER, MESSAGE, ORIGINAL, RAW, SAMPLE
 
@@ -83,7 +83,7 @@ class Writer:
         self.torn = 0
         #: the message whose record at the file's end is open
         self.part: Long | None = None
-        self.unsettled: list[tuple[int, int, Sequence[int], str]] = []
+        self.unsettled: list[tuple[int, int, Sequence[int], str, Heeded | None]] = []
         self.unsettled_fds = 0
         self.lost_messages = self.lost_bytes = 0
         self._gap_messages = self._gap_bytes = 0
@@ -153,13 +153,16 @@ class Writer:
         if not self.unsettled:
             return
         while self.unsettled and (most is None or closed < most):
-            entries_at, comment_at, fds, role = self.unsettled.pop(0)
+            entries_at, comment_at, fds, role, heeded = self.unsettled.pop(0)
             closed += len(fds)
             self.unsettled_fds -= len(fds)
-            entries, comment = self.facts.take(fds, role)
+            entries, comment = self.facts.take(fds, role, heeded is None)
             self.buffer[entries_at : entries_at + len(entries)] = entries
             comment = comment[: min(len(fds), COMMENTED) * COMMENT_WIDTH]
             self.buffer[comment_at : comment_at + len(comment)] = comment
+            if heeded is not None:
+                seen, label, number, data = heeded
+                seen(label, number, data, fds, entries[1 :: DESCRIPTOR.size])
         self.facts.rest()
 
     def tick(self, mono_ns: int) -> int | None:
@@ -254,9 +257,14 @@ class Writer:
         self.pos += size
         return True
 
-    def adopt(self, entries_at: int, comment_at: int, fds: Sequence[int], role: str) -> None:
-        """Own these descriptors, whose entries and comment are to be filled in at these places of the buffer."""
-        self.unsettled.append((entries_at, comment_at, fds, role))
+    def adopt(
+        self, entries_at: int, comment_at: int, fds: Sequence[int], role: str, heeded: Heeded | None = None
+    ) -> None:
+        """Own these descriptors, whose entries and comment are to be filled in at these places of the buffer.
+
+        heeded: who gets them once their facts are taken, instead of their being closed.
+        """
+        self.unsettled.append((entries_at, comment_at, fds, role, heeded))
         self.unsettled_fds += len(fds)
         if self.unsettled_fds > _MOST_UNSETTLED:
             self.settle()

@@ -110,15 +110,16 @@ class Answers:
         session = self._session(request)
         if session.keeper is None:
             raise Refused("no memory is kept: the relay was started with --no-memory, or records nothing")
+        self.relay.writer.settle()  # with it come those that passed just now
         start = request.get("from", 0)
         if not isinstance(start, int) or start < 0:
             raise Refused('expected a number in the member "from"')
-        kept = session.keeper.kept
+        kept = session.keeper.kept()
         part = kept[start : start + MOST_AT_ONCE]
         entries = [[one.no, one.at, one.role, one.key[0] if one.role in ("kick", "call") else None] for one in part]
         more = start + len(part)
         following = more if more < len(kept) else None
-        return {"kept": entries, "next": following, "short": session.keeper.short}, [one.fd for one in part]
+        return {"kept": entries, "next": following}, [one.fd for one in part]
 
     def sample(self, request: Request) -> Answer:
         session = self._session(request)

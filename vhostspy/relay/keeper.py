@@ -1,28 +1,30 @@
-"""The memory keeper: duplicates of the descriptors through which somebody can look at a session's memory.
+"""The memory keeper: our copies of the descriptors through which somebody can look at a session's memory.
 
 One of each region of guest memory, of the in-flight region and the dirty log, and of each ring's kick and call eventfd;
 never of a socket or a pipe, whose peers would miss their end. Nothing is mapped or read here: a viewer of the same user
 gets them over the control socket, and looks in its own process. Kept memory keeps the guest's memory alive, so each is
 dropped when the region is removed or replaced, and all when a peer goes.
 
-The capture's lane says when one of ``LABELS`` passes: no other message costs anything. Layouts: vhost-user, Memory
-regions description, Single memory region description, Vring descriptor; a header is 12 octets.
+The capture's lane hands over what came with ``LABELS`` instead of closing it; no other message costs more for it.
+Layouts: vhost-user, Memory regions description, Single memory region description, Vring descriptor; a header is 12
+octets.
 """
 
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Sequence
 from sys import byteorder
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+from vhostspy.capture.record import KINDS
 
 #: labels of the messages that bring something to keep, or take it away
 LABELS = frozenset({
     "SET_MEM_TABLE", "ADD_MEM_REG", "ADD_MEM_REG ack", "ADD_MEM_REG reply", "REM_MEM_REG", "SET_LOG_BASE",
     "SET_INFLIGHT_FD", "GET_INFLIGHT_FD reply", "SET_VRING_KICK", "SET_VRING_CALL", "POSTCOPY_LISTEN", "POSTCOPY_END",
 })  # fmt: skip
-#: duplicates of one session; a table of memory has at most 253 regions, but there may be many slots and rings
+#: descriptors of one session; a table of memory has at most 253 regions, but there may be many slots and rings
 MOST = 1024
 
 _HEADER = 12
@@ -30,8 +32,14 @@ _HEADER = 12
 _REGION = slice(_HEADER + 8, _HEADER + 32)
 
 
+#: what may be kept, by role: numbers of kinds
+_MEMORY: Final = bytes([KINDS.index("memfd"), KINDS.index("file")])
+_EVENT: Final = bytes([KINDS.index("eventfd")])
+_WANTED: Final = {"memory": _MEMORY, "log": _MEMORY, "inflight": _MEMORY, "kick": _EVENT, "call": _EVENT, "": b""}
+
+
 class Kept(NamedTuple):
-    """One duplicate: ``fd`` is the keeper's. It came as the ``at``-th descriptor of message ``no``, as a ``role``."""
+    """``fd`` is the keeper's. It came as the ``at``-th descriptor of message ``no``, as a ``role``."""
 
     fd: int
     no: int
@@ -42,69 +50,74 @@ class Kept(NamedTuple):
 
 
 class Keeper:
-    """Owns the duplicates of one session, until ``close``."""
+    """Owns such descriptors of one session, until ``close``; what comes later is closed at once."""
 
     def __init__(self) -> None:
-        self.kept: list[Kept] = []
-        #: some could not be duplicated: the process has no room
-        self.short = False
+        self.closed = False
+        self.count = 0
         self._postcopy = False
+        #: (role, key) -> message, its kept descriptors and their positions
+        self._groups: dict[tuple[str, bytes], tuple[int, list[int], Sequence[int]]] = {}
 
-    def heed(self, label: str, number: int, data: bytes, fds: Sequence[int]) -> None:
-        """Message ``number`` passes, with its octets and descriptors, which stay the caller's."""
-        if label == "SET_VRING_KICK" or label == "SET_VRING_CALL":
-            role, key = label[-4:].lower(), data[_HEADER : _HEADER + 1]
-            self._drop(role, key)
-            self._keep(number, fds, role, key)
-        elif label == "SET_MEM_TABLE":
-            if self._postcopy and not fds:
-                return  # the word with which addresses are confirmed
-            self._drop("memory")
-            self._keep(number, fds, "memory")
-        elif label == "ADD_MEM_REG":
-            if fds:
-                self._keep(number, fds[:1], "memory", data[_REGION])
-        elif label.startswith("ADD_MEM_REG "):
-            self._refused(data)
-        elif label == "REM_MEM_REG":
-            self._drop("memory", data[_REGION])
-        elif label.startswith("POSTCOPY"):
-            self._postcopy = label == "POSTCOPY_LISTEN"
-        else:
-            role = "log" if label == "SET_LOG_BASE" else "inflight"
-            if fds or role == "inflight":
-                self._drop(role)
-            self._keep(number, fds[:1], role)
+    def heed(self, label: str, number: int, data: bytes, fds: Sequence[int], kinds: bytes) -> None:
+        """Message ``number`` has passed, with its octets; takes over its descriptors, which are of these kinds."""
+        role, key = self._make_room(label, data, bool(fds))
+        if not fds:
+            return
+        wanted = _WANTED[role]
+        keep: list[int] = list(fds)
+        at: Sequence[int] = range(len(fds))
+        if self.closed or self.count + len(fds) > MOST or kinds.strip(wanted):
+            ours = [not self.closed and self.count + i < MOST and kinds[i] in wanted for i in at]
+            for fd, our in zip(fds, ours, strict=True):
+                if not our:
+                    os.close(fd)
+            keep = [fd for fd, our in zip(fds, ours, strict=True) if our]
+            at = [i for i in at if ours[i]]
+        self.count += len(keep)
+        self._groups[role, key] = number, keep, at
+
+    def kept(self) -> list[Kept]:
+        """What is kept now."""
+        found = []
+        for (role, key), (no, fds, places) in self._groups.items():
+            found += [Kept(fd, no, at, role, key) for fd, at in zip(fds, places, strict=True)]
+        return found
 
     def close(self) -> None:
         """A peer has gone, or nobody may look any more."""
-        while self.kept:
-            os.close(self.kept.pop().fd)
+        self.closed = True
+        for group in list(self._groups):
+            self._drop(group)
 
-    def _keep(self, number: int, fds: Sequence[int], role: str, key: bytes = b"") -> None:
-        wanted = 0 if role in ("kick", "call") else stat.S_IFREG  # what has no path has no format either
-        for at, fd in enumerate(fds):
-            try:
-                if stat.S_IFMT(os.fstat(fd).st_mode) != wanted or len(self.kept) >= MOST:
-                    continue
-                self.kept.append(Kept(os.dup(fd), number, at, role, key))
-            except OSError:
-                self.short = True
+    def _make_room(self, label: str, data: bytes, brings: bool) -> tuple[str, bytes]:
+        """Drop what such a message takes away; gives the role of what it brings, and what takes the place of that."""
+        if label == "SET_VRING_KICK" or label == "SET_VRING_CALL":
+            group = label[-4:].lower(), data[_HEADER : _HEADER + 1]
+        elif label == "SET_MEM_TABLE":
+            if brings or not self._postcopy:  # else it only confirms addresses
+                for one in [one for one in self._groups if one[0] == "memory"]:
+                    self._drop(one)
+            return "memory", b""
+        elif label == "ADD_MEM_REG" or label == "REM_MEM_REG":
+            group = "memory", data[_REGION]
+        elif label.startswith("ADD_MEM_REG "):
+            # a region that the back-end did not take is not there; answers come in order, so it is the last
+            slots = [one for one in self._groups if one[0] == "memory"]
+            if slots and not self._postcopy and int.from_bytes(data[_HEADER : _HEADER + 8], byteorder):
+                self._drop(slots[-1])
+            return "", b""
+        elif label.startswith("POSTCOPY"):
+            self._postcopy = label == "POSTCOPY_LISTEN"
+            return "", b""
+        else:
+            group = "log" if label == "SET_LOG_BASE" else "inflight", b""
+        self._drop(group)
+        return group if label != "REM_MEM_REG" else ("", b"")
 
-    def _drop(self, role: str, key: bytes | None = None) -> None:
-        rest = []
-        for one in self.kept:
-            if one.role == role and (key is None or one.key == key):
-                os.close(one.fd)
-            else:
-                rest.append(one)
-        self.kept = rest
-
-    def _refused(self, data: bytes) -> None:
-        """A region that the back-end did not take is not there; answers come in order, so it is the last."""
-        if int.from_bytes(data[_HEADER : _HEADER + 8], byteorder) and not self._postcopy:
-            for one in reversed(self.kept):
-                if one.role == "memory":
-                    os.close(one.fd)
-                    self.kept.remove(one)
-                    return
+    def _drop(self, group: tuple[str, bytes]) -> None:
+        found = self._groups.pop(group, None)
+        if found is not None:
+            self.count -= len(found[1])
+            for fd in found[1]:
+                os.close(fd)
