@@ -20,7 +20,8 @@ class Again(Talk):
 
     def __init__(self, earlier: Talk) -> None:
         super().__init__(whole=False)
-        self.pipeline = earlier.pipeline
+        self.pipeline, self.asked = earlier.pipeline, earlier.asked
+        self.asked.clear()
         self.session, self.before, self.at, self.no = earlier.session + 1, earlier.session, earlier.at, earlier.no
         self.event("open", text="again")
 

@@ -122,3 +122,11 @@ def test_the_channel_ends_and_the_session_goes_on(goes_on: bool) -> None:
         talk.pause(MS)
         talk.event("close")
         assert broken(talk, "VU-BE-10") == []
+
+
+@pytest.mark.parametrize("protocol, wrong", [(CHANNEL, False), (1 << 3, True)])
+def test_a_channel_that_was_not_agreed_on(protocol: int, wrong: bool) -> None:
+    talk = agreed(protocol)
+    open_channel(talk)
+    no = talk.octets(bytes.fromhex("020000000100000000000000"), "backend", BACK).no
+    assert broken(talk, "VU-BE-01") == [("error", BACK, no)] * wrong

@@ -57,11 +57,17 @@ def test_numbers_of_crosvm_are_a_note() -> None:
 
 def test_a_request_with_the_reply_bit() -> None:
     talk = Talk()
+    talk.octets(header(SET_OWNER, 1))
+    assert broken(talk, "VU-HDR-05") == []
     talk.octets(header(SET_OWNER, 5))
-    assert broken(talk, "VU-HDR-05") == [("error", FRONT, 1)]
+    assert broken(talk, "VU-HDR-05") == [("error", FRONT, 2)]
 
 
 def test_an_answer_without_the_reply_bit_blames_the_one_that_answers() -> None:
+    talk = Talk()
+    talk.front_end("GET_FEATURES")
+    talk.octets(header(1, 5, 8) + bytes(8), sender=BACK)
+    assert broken(talk, "VU-HDR-06") == []
     talk = Talk()
     talk.front_end("GET_FEATURES")
     talk.octets(header(1, 1, 8) + bytes(8), sender=BACK)

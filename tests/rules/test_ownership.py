@@ -36,6 +36,7 @@ def test_owned_twice() -> None:
 def test_owned_again_after_it_was_given_up() -> None:
     talk = Talk()
     talk.front_end("SET_OWNER")
+    assert broken(talk, "VU-OWN-04") == []
     talk.front_end("RESET_OWNER")
     talk.front_end("SET_OWNER")
     assert broken(talk, "VU-OWN-02") == []

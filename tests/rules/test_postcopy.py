@@ -70,6 +70,12 @@ def test_the_whole_way_has_nothing_wrong() -> None:
     assert [one for one in talk.findings if one.rule.startswith("VU-PC")] == []
 
 
+def test_an_answer_with_the_addresses() -> None:
+    talk = listening()
+    answered(talk)
+    assert broken(talk, "VU-PC-04") == []
+
+
 def test_an_acknowledgement_in_place_of_addresses() -> None:
     talk = listening()
     table(talk, region())

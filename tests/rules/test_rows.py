@@ -13,7 +13,7 @@ from vhostspy.dissectors.rows import BACK_END, Message
 from vhostspy.rules.gates import GATED
 
 from ..pipeline.conversation import CALL, KICK, RAM
-from .talk import Talk, found
+from .talk import Talk, broken, found
 
 SOCKET = Descriptor("socket", "socket", "rw", 8, 5, name="socket:[5]")
 PIPE = Descriptor("device-state", "pipe", "w", 8, 6, name="pipe:[6]")
@@ -86,6 +86,11 @@ def send(
     talk.octets(header + data, channel, row.sender if by < 0 else by, fds=fds)
 
 
+def right(talk: Talk, *families: str) -> None:
+    """Rules of these families that were asked have found nothing."""
+    assert [rule for rule in sorted(talk.asked) if rule.startswith(families) and broken(talk, rule)] == []
+
+
 def rules(talk: Talk) -> set[str]:
     return {rule for rule, severity, _, _ in found(talk) if rule.startswith(("VU-HDR", "VU-FD", "VU-SZ", "VU-NEG-05"))}
 
@@ -94,6 +99,7 @@ def rules(talk: Talk) -> set[str]:
 def test_a_message_as_its_row_has_it_is_fine(channel: str, row: Message) -> None:
     talk = agreed()
     send(talk, channel, row, payload(row), descriptors(row))
+    right(talk, "VU-HDR", "VU-FD", "VU-SZ", "VU-NEG-05", *GATED.values(), "VU-RPL-07", "VU-RPL-16", "VU-BE-01")
     assert rules(talk) == set()
     assert not {rule for rule, *_ in found(talk)} & (set(GATED.values()) | {"VU-RPL-07", "VU-RPL-16", "VU-BE-01"})
 

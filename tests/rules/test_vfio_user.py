@@ -296,6 +296,12 @@ def test_something_before_versions_reply() -> None:
     assert broken(talk, "VF-VER-01") == []
 
 
+def test_what_follows_versions_reply() -> None:
+    talk = negotiated()
+    talk.send(RESET)
+    assert broken(talk, "VF-VER-02") == []
+
+
 def test_where_the_capture_began_in_the_middle_version_may_have_come() -> None:
     talk = Vfio(whole=False)
     talk.send(RESET)
@@ -321,6 +327,7 @@ REPLIES: list[tuple[str, str, bytes, bytes, tuple[Descriptor, ...], bool]] = [
     ("VF-VER-06", "warning", version_text(), version_text(max_msg_fds="8"), (), True),
     ("VF-VER-06", "warning", version_text(), version_text(max_msg_fds=8), (), False),
     ("VF-VER-07", "error", version_text(), version_text(), (RAM,), True),
+    ("VF-VER-07", "error", version_text(), version_text(), (), False),
     ("VF-VER-08", "error", version_text(), twin(0), (RAM,), True),
     ("VF-VER-08", "error", version_text(twin_socket=TWIN), twin(1), (RAM,), True),
     ("VF-VER-08", "error", version_text(twin_socket=TWIN), twin(0), (RAM,), False),
@@ -339,11 +346,14 @@ def test_what_comes_back(
     assert broken(talk, rule) == [(severity, SERVER, 2)] * wrong
 
 
-def test_who_connects_again_begins_anew() -> None:
+@pytest.mark.parametrize("anew", [True, False])
+def test_who_connects_again_begins_anew(anew: bool) -> None:
     talk = negotiated()
     talk.event("close")
     talk.session = 2
     record = talk.records[0]._replace(session=2, previous=1)
     talk.feed(record)
+    if anew:
+        talk.ask(VERSION, version_text(), version_text())
     talk.send(READ, access())
-    assert broken(talk, "VF-END-02") == [("warning", CLIENT, 3)]
+    assert broken(talk, "VF-END-02") == [("warning", CLIENT, 3)] * (not anew)

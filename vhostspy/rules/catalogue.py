@@ -36,6 +36,7 @@ from . import (
     vfio_header,
     vfio_memory,
     vfio_migration,
+    vfio_sizes,
     vfio_version,
     vrings,
 )
@@ -71,6 +72,7 @@ MODULES: tuple[ModuleType, ...] = (
     display,
     display_session,
     vfio_header,
+    vfio_sizes,
     vfio_version,
     vfio_memory,
     vfio_device,

@@ -20,7 +20,7 @@ MOST_CONFIG = 256
 MOST_CONFIG_RUST = 4096
 
 
-def _mistaken(case: Case) -> bool:
+def mistaken(case: Case) -> bool:
     """Whether octets are left over, or missing. What did not come whole, or was not kept whole, is not judged."""
     message = case.message
     if message.marks & (INCOMPLETE | SNAPPED):
@@ -46,10 +46,15 @@ def _expected(message: Message, reply: bool, context: Context) -> str:
 def wrong_size(case: Case) -> str | None:
     """The sentence if the payload is not as long as its structure."""
     message = case.message
-    if message.row is None or not _mistaken(case):
+    if message.row is None or not mistaken(case):
         return None
-    wanted = _expected(message.row, message.is_reply, message.context)
-    return f"{case.name}: expected a payload of {wanted} bytes, came {message.size}"
+    return f"{case.name}: expected a payload of {sizes_of(case)} bytes, came {message.size}"
+
+
+def sizes_of(case: Case) -> str:
+    """The sizes that the message's payload may have, for people."""
+    message = case.message
+    return "any" if message.row is None else _expected(message.row, message.is_reply, message.context)
 
 
 #: (channel, name, whether a reply) -> the rule of its size, where it is not VU-SZ-01
@@ -114,7 +119,7 @@ def _is_old(case: Case) -> bool:
       on=request("SET_MEM_TABLE"), malformed=True, pure=True)  # fmt: skip
 def table_too_short(case: Case) -> Outcome:
     message = case.message
-    if not _mistaken(case) or (message.size or 0) < 8:
+    if not mistaken(case) or (message.size or 0) < 8:
         return wrong_size(case)
     count, region, wanted = _table_size(case)
     if (message.size or 0) >= wanted:
@@ -128,7 +133,7 @@ def table_too_short(case: Case) -> Outcome:
 def table_too_long(case: Case) -> Outcome:
     count, region, wanted = _table_size(case)
     size = case.message.size or 0
-    if not _mistaken(case) or size <= wanted:
+    if not mistaken(case) or size <= wanted:
         return None
     return f"{case.name}: expected {wanted} bytes of payload for {count} regions of {region} bytes, came {size}"
 
@@ -171,7 +176,7 @@ def inflight(case: Case) -> Outcome:
 )  # fmt: skip
 def config(case: Case) -> Outcome:
     message = case.message
-    if _mistaken(case):
+    if mistaken(case):
         length = case.fields.get("length")
         if length is None or length > 1 << 16:
             return f"{case.name}: expected 12 bytes and the contents, came {message.size}"
