@@ -145,7 +145,7 @@ class Screen(App[int]):
         if counts.warnings:
             right.append((f"▲ {plural(counts.warnings, 'warning')}  ", "warning"))
         if feed.rows and feed.start_ns:
-            right.append((_clock(feed.time_ns(feed.rows - 1) - feed.start_ns), "plain"))
+            right.append((_clock(feed.glance(feed.rows - 1).monotonic_ns - feed.start_ns), "plain"))
         right.append((" ", "plain"))
         self.title_bar.show(tuple(left), tuple(right))
         words = []
@@ -156,9 +156,8 @@ class Screen(App[int]):
                                         (store.follow and feed.live, "following")) if on]  # fmt: skip
         shown = f"{store.places} of {store.rows}" if store.narrowed or store.folded else ""
         if store.busy is not None:
-            shown += f"  {int(store.busy * 100)} %, Esc stops"
-        self.upper.border_title = " · ".join(words) or "messages"
-        self.upper.border_subtitle = shown
+            shown += f"  {int(store.busy * 100)} % searched, Esc stops"
+        self.upper.border_title = "  ".join(part for part in (" · ".join(words) or "messages", shown) if part)
 
     def _show_details(self) -> None:
         """The panes follow the row in focus."""
@@ -166,7 +165,8 @@ class Screen(App[int]):
         if not self.feed.rows:
             return
         row = min(store.focus, self.feed.rows - 1)
-        seen = (row, store.version, self.feed.answered_by(row), self.closed, self.feed.severity(row))
+        glance = self.feed.glance(row)
+        seen = (row, store.version, glance.partner, glance.severity, self.closed)
         if seen == self._details_row:
             return
         keep = self._details_row is not None

@@ -8,21 +8,22 @@ screen never waits for it: first it learns which rows there are, then what they 
 from __future__ import annotations
 
 import os
-from array import array
-from bisect import bisect_right
-from collections.abc import Callable, Mapping
-from time import monotonic, monotonic_ns
+from collections.abc import Callable, Mapping, Sequence
+from time import monotonic_ns
 from typing import NamedTuple, Protocol
 
-from vhostspy.capture.reader import CaptureError, Reader
-from vhostspy.message import Event, Message
-from vhostspy.pipeline import Item, Pipeline
+from vhostspy.filter import Filter
+from vhostspy.index import Glance, Index
+from vhostspy.message import Event
+from vhostspy.pipeline import Item
 from vhostspy.rules.engine import Rules
+from vhostspy.session import ledger as ledgers
 from vhostspy.session.state import Session
 
-#: weight of a finding: 0 none, 1 note, 2 warning, 3 error
+#: weight of a finding; 0: none
 SEVERITIES = {"note": 1, "warning": 2, "error": 3}
-Test = Callable[[Message], bool]
+#: records reach a growing file at most so long after their time; silences are judged that much later
+LAG_NS = 250_000_000
 
 
 class Counts(NamedTuple):
@@ -32,19 +33,21 @@ class Counts(NamedTuple):
     sessions: int = 0
     errors: int = 0
     warnings: int = 0
+    #: requests whose senders wait now, and the monotonic time of the oldest
     waiting: int = 0
+    since_ns: int = 0
 
 
 class Search(Protocol):
-    """Rows that pass a test, found bit by bit."""
+    """Rows that pass a filter, found bit by bit."""
 
     @property
-    def rows(self) -> array[int]:
+    def rows(self) -> Sequence[int]:
         """Rows found so far, rising."""
 
     @property
-    def at(self) -> int:
-        """All before this row has been looked at."""
+    def searched(self) -> int:
+        """So many rows, from the first on, were looked at."""
 
     def advance(self, budget_s: float) -> bool:
         """Look on for a while; True while there is more to look at now."""
@@ -72,7 +75,7 @@ class Feed(Protocol):
 
     @property
     def start_ns(self) -> int:
-        """The monotonic time of the first message."""
+        """The monotonic time of the first message; 0: there is none yet."""
 
     @property
     def progress(self) -> float:
@@ -83,222 +86,148 @@ class Feed(Protocol):
 
     def item(self, row: int) -> Item: ...
 
+    def glance(self, row: int) -> Glance:
+        """A row as far as it is known without decoding it."""
+
     def sessions(self, row: int) -> Mapping[int, Session]:
         """The sessions as they stood right after that row."""
+
+    def asides(self, row: int) -> Sequence[Event]:
+        """What was said just before a row and has no row of its own: silences; at ``rows`` those of the end."""
 
     def counts(self) -> Counts: ...
 
     def row_of(self, no: int) -> int | None:
         """The row of a message's number."""
 
-    def answered_by(self, row: int) -> int | None:
-        """The row of the answer to this request."""
-
-    def severity(self, row: int) -> int:
-        """Of the worst finding of a row, see SEVERITIES."""
-
-    def is_message(self, row: int) -> bool:
-        """Else it is an event."""
-
-    def fds(self, row: int) -> int: ...
-
-    def time_ns(self, row: int) -> int:
-        """Monotonic."""
-
-    def shape(self, row: int) -> object:
-        """What repeated messages have in common; None for what never repeats."""
-
     def next_finding(self, row: int, step: int) -> int | None:
-        """The next row with a finding, worse than a note if there is one; ``step`` is 1 or -1."""
+        """The next row with a finding; ``step`` is 1 or -1."""
 
-    def matching(self, test: Test | None, text: str = "", start: int = 0) -> Search:
-        """Messages that pass a filter's test, from row ``start`` on."""
+    def findings_by_rule(self) -> Mapping[tuple[str, str], int]:
+        """(rule, severity) -> how often, in what was studied so far."""
+
+    def matching(self, filter: Filter) -> Search: ...
 
     def close(self) -> None: ...
 
 
-class Scan:
-    """A search that looks at every item."""
+class Indexed:
+    """A feed over a capture's index.
 
-    def __init__(self, feed: Feed, test: Test, start: int = 0) -> None:
-        self.feed = feed
-        self.test = test
-        self.rows: array[int] = array("q")
-        self.at = start
-
-    def advance(self, budget_s: float) -> bool:
-        end = monotonic() + budget_s
-        feed, test = self.feed, self.test
-        while self.at < feed.studied:
-            item = feed.item(self.at)
-            if isinstance(item, Message) and test(item):
-                self.rows.append(self.at)
-            self.at += 1
-            if monotonic() > end:
-                return self.at < feed.studied
-        return False
-
-
-class Recorded:
-    """A feed of a whole capture that fits into memory: every item is kept."""
-
-    #: records between two looks at the clock
-    _STRIDE = 64
+    source: a path, or a descriptor, which stays the caller's. follow: the file grows for as long as ``alive`` says.
+    Raises OSError and CaptureError where it is no capture.
+    """
 
     def __init__(
         self,
-        source: str | int,
+        source: str | int | bytes,
         name: str = "",
         *,
         follow: bool = False,
         device: str | None = None,
         rules: Rules | None = None,
         alive: Callable[[], bool] = lambda: True,
-        lag_ns: int = 250_000_000,
+        now_ns: Callable[[], int] = monotonic_ns,
     ) -> None:
-        self.name = name or (source if isinstance(source, str) else "")
-        self.reader = Reader(source, follow=follow)
-        if isinstance(source, int):
-            self.reader.offset = 0
-        self.pipeline = Pipeline(device, rules)
-        self.live = follow
-        self.note = ""
-        self.start_ns = 0
+        self.name = name or (os.path.basename(source) if isinstance(source, str) else "")
+        #: where the capture is; "" if it has no name
+        self.path = source if isinstance(source, str) else ""
+        self.index = Index(source, follow=follow, device=device, rules=rules)
         self._alive = alive
-        self._lag_ns = lag_ns
-        self._size = 0
-        self._items: list[Item] = []
-        self._states: list[Mapping[int, Session]] = []
-        self._rows_of = array("q")
-        self._answers: dict[int, int] = {}
-        self._findings = array("q")
-        self._errors = self._warnings = 0
-        self._seen_sessions: set[int] = set()
-        self._records = iter(self.reader)
-        self._done = False
+        self._now_ns = now_ns
+        self._start_ns = 0
 
     @property
     def rows(self) -> int:
-        return len(self._items)
+        return self.index.rows
 
     @property
     def studied(self) -> int:
-        return len(self._items)
+        return self.index.studied
+
+    @property
+    def live(self) -> bool:
+        return self.index.follow
+
+    @property
+    def note(self) -> str:
+        return self.index.note
+
+    @property
+    def start_ns(self) -> int:
+        if not self._start_ns:
+            row = self.index.row_of(1)
+            if row is not None:
+                self._start_ns = self.index.columns.time[row]
+        return self._start_ns
 
     @property
     def progress(self) -> float:
-        return 1.0 if self._done or not self._size else min(1.0, self.reader.offset / self._size)
+        index = self.index
+        if index.done or index.follow:
+            return 1.0
+        size = max(1, index.size)
+        scanned = index.offset / size
+        return min(1.0, (scanned + scanned * index.studied / max(1, index.rows)) / 2)
 
     def advance(self, budget_s: float) -> bool:
-        if self._done:
-            return False
-        end = monotonic() + budget_s
-        last = self.live and not self._alive()
-        if last:
-            self.reader.follow = False
-        try:
-            for count, record in enumerate(self._records):
-                for item in self.pipeline.feed(record):
-                    self._add(item)
-                if count % self._STRIDE == 0 and monotonic() > end:
-                    return True
-        except CaptureError as error:
-            self.note = f"damaged at {error}"
-            self._finish()
-            return False
-        if not self.live or last or self._ended():
-            self.note = self.reader.note
-            self._finish()
-            return False
-        for event in self.pipeline.tick(monotonic_ns() - self._lag_ns):
-            self._add(event)
-        self._records = iter(self.reader)
-        return False
+        index = self.index
+        if index.follow and (not self._alive() or self._ended()):
+            index.complete()
+        more = index.advance(budget_s)
+        if index.follow and not more:
+            index.tick(self._now_ns() - LAG_NS)
+        return more
 
     def _ended(self) -> bool:
-        item = self._items[-1] if self._items else None
-        return isinstance(item, Event) and item.event == "end" and not item.session
-
-    def _finish(self) -> None:
-        self.live = False
-        self._done = True
-        for event in self.pipeline.finish():
-            self._add(event)
-
-    def _add(self, item: Item) -> None:
-        row = len(self._items)
-        self._items.append(item)
-        before = self._states[-1] if self._states else {}
-        now = self.pipeline.sessions.get(item.session)
-        if now is not None and before.get(item.session) is not now:
-            self._seen_sessions.add(item.session)
-            before = {**before, item.session: now}
-        self._states.append(before)
-        if isinstance(item, Message):
-            if not self.start_ns:
-                self.start_ns = item.monotonic_ns
-            self._rows_of.append(row)
-            if item.answers is not None and (request := self.row_of(item.answers)) is not None:
-                self._answers[request] = row
-        if item.findings:
-            self._findings.append(row)
-            for finding in item.findings:
-                self._errors += finding.severity == "error"
-                self._warnings += finding.severity == "warning"
+        """The capture's last record has been read."""
+        rows = self.index.rows
+        if not rows or self.index.columns.session[rows - 1] or self.glance(rows - 1).no:
+            return False
+        item = self.index.item(rows - 1)
+        return isinstance(item, Event) and item.event == "end"
 
     def item(self, row: int) -> Item:
-        return self._items[row]
+        return self.index.item(row)
+
+    def glance(self, row: int) -> Glance:
+        return self.index.glance(row)
 
     def sessions(self, row: int) -> Mapping[int, Session]:
-        return self._states[row] if self._states else {}
+        return self.index.sessions(row)
+
+    def asides(self, row: int) -> Sequence[Event]:
+        return self.index.asides(row)
 
     def counts(self) -> Counts:
-        waiting = 0
-        for session in self.pipeline.sessions.values():
-            waiting += sum(len(queue.waiting) for queue in session.ledger.values())
-        return Counts(len(self._rows_of), len(self._seen_sessions), self._errors, self._warnings, waiting)
+        index = self.index
+        by_severity = {"error": 0, "warning": 0, "note": 0}
+        for (_, severity), count in index.findings_by_rule.items():
+            by_severity[severity] += count
+        waiting, since = 0, 0
+        for session in index.latest.values():
+            for request in ledgers.outstanding(session.ledger):
+                waiting += 1
+                since = min(since or request.monotonic_ns, request.monotonic_ns)
+        columns = index.columns
+        messages = columns.no[-1] if columns.no else 0
+        sessions = max(index.latest, default=0)
+        return Counts(messages, sessions, by_severity["error"], by_severity["warning"], waiting, since)
 
     def row_of(self, no: int) -> int | None:
-        return self._rows_of[no - 1] if 0 < no <= len(self._rows_of) else None
-
-    def answered_by(self, row: int) -> int | None:
-        return self._answers.get(row)
-
-    def severity(self, row: int) -> int:
-        return max((SEVERITIES[one.severity] for one in self._items[row].findings), default=0)
-
-    def is_message(self, row: int) -> bool:
-        return isinstance(self._items[row], Message)
-
-    def fds(self, row: int) -> int:
-        item = self._items[row]
-        return len(item.fds) if isinstance(item, Message) else 0
-
-    def time_ns(self, row: int) -> int:
-        return self._items[row].monotonic_ns
-
-    def shape(self, row: int) -> object:
-        item = self._items[row]
-        if not isinstance(item, Message) or item.findings:
-            return None
-        return item.session, item.channel, item.channel_no, item.sender, item.id, item.kind
+        return self.index.row_of(no)
 
     def next_finding(self, row: int, step: int) -> int | None:
-        at = bisect_right(self._findings, row) if step > 0 else bisect_right(self._findings, row - 1) - 1
-        return self._findings[at] if 0 <= at < len(self._findings) else None
+        found = self.index.next_finding(row) if step > 0 else self.index.previous_finding(row)
+        # what is said at the end has no row: the last one stands for it
+        last = self.rows - 1
+        return None if found is None or found > last == row else min(found, last)
 
-    def matching(self, test: Test | None, text: str = "", start: int = 0) -> Search:
-        return Scan(self, test or (lambda message: True), start)
+    def findings_by_rule(self) -> Mapping[tuple[str, str], int]:
+        return self.index.findings_by_rule
+
+    def matching(self, filter: Filter) -> Search:
+        return self.index.matching(filter)
 
     def close(self) -> None:
-        self.reader.close()
-
-
-def open_capture(path: str, *, device: str | None = None, rules: Rules | None = None) -> Recorded:
-    """Raises OSError, or CaptureError for what is no capture."""
-    feed = Recorded(path, device=device, rules=rules)
-    try:
-        feed._size = os.stat(path).st_size
-    except OSError:
-        pass
-    return feed
+        self.index.close()

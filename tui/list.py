@@ -10,8 +10,6 @@ from textual.geometry import Size
 from textual.message import Message
 from textual.strip import Strip
 
-from vhostspy.message import Message as Spied
-
 from .columns import Facts, Layout, cells, layout
 from .line import Span
 from .pane import Drawn
@@ -130,15 +128,16 @@ class MessageList(Drawn):
     def _facts(self, place: int, row: int) -> Facts:
         store = self.store
         feed = store.feed
-        item = feed.item(row)
         before = None
         for earlier in range(place - 1, max(-1, place - 8), -1):
-            if feed.is_message(store.row(earlier)):
-                before = feed.time_ns(store.row(earlier))
+            glance = feed.glance(store.row(earlier))
+            if glance.no:
+                before = glance.monotonic_ns
                 break
-        waits = isinstance(item, Spied) and item.awaited and feed.answered_by(row) is None
+        glance = feed.glance(row)
+        waits = glance.awaited and glance.partner is None
         return Facts(
-            feed.start_ns, before, feed.severity(row), store.marks.get(row), store.times(place), waits,
+            feed.start_ns, before, glance.severity, store.marks.get(row), store.times(place), waits,
             related=row != store.focus and row == store.other,
         )  # fmt: skip
 

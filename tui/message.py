@@ -37,7 +37,7 @@ def _message(
     feed: Feed, row: int, message: Message, session: Session | None, width: int, closed: frozenset[str],
     mark: str | None,
 ) -> Iterator[Line]:  # fmt: skip
-    other = feed.answered_by(row) if message.answers is None else feed.row_of(message.answers)
+    other = feed.glance(row).partner
     sender = min(message.sender, 2)
     role = ("front", "back", "spy")[sender]
     bad = message.failed or message.kind == "raw" or message.name is None

@@ -51,7 +51,7 @@ class Drawn(ScrollView, can_focus=True):
         """Spans as a strip of just that width; ``under`` lies below their styles, and the widget's below that."""
         role = self.role
         strip = Strip([Segment(text, under + role(name)) for text, name in spans])
-        return strip.adjust_cell_length(width, under)
+        return strip.simplify().adjust_cell_length(width, under)
 
 
 class Pane(Drawn):

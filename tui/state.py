@@ -54,7 +54,7 @@ def state_lines(feed: Feed, row: int, width: int, number: int | None = None) -> 
         if before
         else {}
     )
-    lines = list(_head(session, sessions))
+    lines = list(_head(session, sessions, width))
     for section in _sections(feed, session, now):
         shown = list(_lit(section, old if before is not None else None, width))
         if shown:
@@ -88,18 +88,20 @@ def _broken(spans: tuple[Span, ...], width: int, entry: Entry) -> Iterator[Line]
     yield Line(tuple(held), key=entry.key, row=entry.row, subject=entry.subject)
 
 
-def _head(session: Session, sessions: Mapping[int, Session]) -> Iterator[Line]:
+def _head(session: Session, sessions: Mapping[int, Session], width: int) -> Iterator[Line]:
     others = f" of {len(sessions)}" if len(sessions) > 1 else ""
     follows = f"  follows session {session.previous.number}" if session.previous is not None else ""
     yield line((f"session {session.number}{others}", "strong"), (f"  {session.protocol}{follows}", "dim"))
     for end, peer in enumerate(session.peers):
-        program = f"{peer.program or 'process'} ({peer.pid})" if peer.pid else ""
-        who = "  ".join(escape(part) for part in (program, peer.path) if part)
-        yield line("  ", (f"{end_name(session.protocol, end):<10}  ", "front" if end == 0 else "back"), (who, "plain"))
+        program = f"{escape(peer.program) or 'process'} ({peer.pid})" if peer.pid else ""
+        label: Span = (f"{end_name(session.protocol, end):<10}  ", "front" if end == 0 else "back")
+        path = f"{'  ' if program else ''}{escape(peer.path)}"
+        yield from _broken((("  ", "plain"), label, (program, "plain"), (path, "dim")), width, Entry(("peer", end), ()))
     if session.device is not None:
         guess = infer(session.evidence)
         why = "" if session.device_given or guess is None else f"  {guess.why}"
-        yield line("  ", ("device      ", "dim"), (session.device, "value"), (why, "dim"), subject=session.device)
+        device = (("  ", "plain"), ("device      ", "dim"), (session.device, "value"), (why, "dim"))
+        yield from _broken(device, width, Entry(("device",), (), subject=session.device))
     if not session.whole:
         yield line(("  its beginning is not in the capture", "warning"))
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable
 from time import monotonic
 
 from vhostspy.filter import Filter
+from vhostspy.index import Glance
 from vhostspy.message import Event, Message
 
 from .columns import searchable
@@ -103,9 +103,14 @@ class Store:
         """How far the search for what is shown has come, 0 to 1; None: nothing is being searched."""
         if self._find is not None:
             return self._find.progress
-        if self._search is None or self._stopped or self._search.at >= self.feed.studied:
+        if self._shown is None or self._stopped or self._taken_rows >= self.feed.studied:
             return None
-        return self._search.at / self.feed.studied
+        return self._taken_rows / self.feed.studied
+
+    @property
+    def _taken_rows(self) -> int:
+        """So many rows of the feed were looked at."""
+        return self._taken if self._search is None else self._search.searched
 
     def set_filter(self, filter: Filter | None) -> None:
         self.filter = filter if filter is not None and filter.text.strip() else None
@@ -137,7 +142,7 @@ class Store:
         if self._find is not None:
             self._find = None
             return True
-        if self._search is not None and not self._stopped and self._search.at < self.feed.studied:
+        if self.busy is not None:
             self._stopped = True
             return True
         return False
@@ -147,27 +152,8 @@ class Store:
         self._stopped = False
         self._taken = 0
         self._times = {}
-        self._search = None
-        if self.only_marked or self.filter is not None or self.only_fds:
-            self._search = self.feed.matching(self._test() if not self.only_marked else self._marked_test())
-            self._shown = array("q")
-        elif not self.with_events or self.folded:
-            self._shown = array("q")
-        else:
-            self._shown = None
-
-    def _test(self) -> Callable[[Message], bool] | None:
-        filter, only_fds = self.filter, self.only_fds
-        if filter is not None and only_fds:
-            return lambda message: bool(message.fds) and filter(message)
-        if only_fds:
-            return lambda message: bool(message.fds)
-        return filter.__call__ if filter is not None else None
-
-    def _marked_test(self) -> Callable[[Message], bool]:
-        marked = {item.no for row in self.marks if isinstance(item := self.feed.item(row), Message)}
-        test = self._test()
-        return lambda message: message.no in marked and (test is None or test(message))
+        self._search = self.feed.matching(self.filter) if self.filter is not None else None
+        self._shown = array("I") if self.narrowed or self.folded else None
 
     def advance(self, budget_s: float) -> bool:
         """Search on for what is shown and what is to be found; True if the picture may have changed."""
@@ -177,47 +163,64 @@ class Store:
             self._narrow(end)
         if self._find is not None:
             self._seek(self._find, end)
-        if self.follow and self.paused_at is None and self.places:
-            self.focus = self.row(self.places - 1)
+        if self.places:
+            if self.follow and self.paused_at is None:
+                self.focus = self.row(self.places - 1)
+            elif self._taken_rows > self.focus or self._stopped:
+                self._settle()
         return before != (self.places, self.focus)
 
+    def _settle(self) -> None:
+        """Where the row in focus is hidden, the next one before it that is shown takes its place."""
+        if self._shown is not None and not self.is_shown(self.focus):
+            self.focus = self.row(self.place(self.focus))
+
     def _narrow(self, end: float) -> None:
-        assert self._shown is not None
+        """Look at more rows, and keep those that are to be shown."""
         search = self._search
         if search is not None:
             search.advance(max(0.0, end - monotonic()))
-            found = search.rows
-            while self._taken < len(found):
-                self._put(found[self._taken])
-                self._taken += 1
+            for row in search.rows[self._taken :]:
+                self._take(row)
+            self._taken = len(search.rows)
             return
         feed = self.feed
         while self._taken < feed.studied:
-            for row in range(self._taken, min(self._taken + _STRIDE, feed.studied)):
-                if self.with_events or feed.is_message(row):
-                    self._put(row)
-                self._taken = row + 1
+            until = min(self._taken + _STRIDE, feed.studied)
+            for row in range(self._taken, until):
+                self._take(row)
+            self._taken = until
             if monotonic() > end:
                 return
 
-    def _put(self, row: int) -> None:
-        """One more row is to be shown; what repeats what is there already only counts."""
+    def _take(self, row: int) -> None:
+        if self.only_marked and row not in self.marks:
+            return
+        if self.only_fds or not self.with_events or self.folded:
+            glance = self.feed.glance(row)
+            if self.only_fds and not glance.fds or not self.with_events and not glance.no:
+                return
+            if self.folded and self._folds(row, glance):
+                return
+        assert self._shown is not None
+        self._shown.append(row)
+
+    def _folds(self, row: int, glance: Glance) -> bool:
+        """Whether a row repeats what is there already; then it only counts."""
         shown = self._shown
         assert shown is not None
-        if self.folded and (shape := self.feed.shape(row)) is not None:
-            for period in range(1, _PERIOD + 1):
-                place = len(shown) - period
-                if place >= 0 and self.feed.shape(shown[place]) == shape and self._repeats(place, period, row):
-                    self._times[place] = self._times.get(place, 1) + 1
-                    return
-        shown.append(row)
+        if not glance.no or glance.severity:
+            return False
+        for period in range(1, _PERIOD + 1):
+            place = len(shown) - period
+            if place >= 0 and _alike(self.feed.glance(shown[place]), glance) and self._repeats(place, period):
+                self._times[place] = self._times.get(place, 1) + 1
+                return True
+        return False
 
-    def _repeats(self, place: int, period: int, row: int) -> bool:
-        """With a period of two, the rows take turns: the first may only come again when both have come as often."""
-        if period == 1:
-            return True
-        first, second = self._times.get(place, 1), self._times.get(place + 1, 1)
-        return first == second or place == len(self._shown or ()) - 1
+    def _repeats(self, place: int, period: int) -> bool:
+        """Of two that take turns, the first may only come again when both have come as often."""
+        return period == 1 or self.times(place) == self.times(place + 1)
 
     # -- where one is
 
@@ -264,10 +267,9 @@ class Store:
     @property
     def other(self) -> int | None:
         """The row of the request that the message in focus answers, or of the answer to it."""
-        item = self.item
-        if not isinstance(item, Message):
+        if not 0 <= self.focus < self.feed.rows:
             return None
-        return self.feed.answered_by(self.focus) if item.answers is None else self.feed.row_of(item.answers)
+        return self.feed.glance(self.focus).partner
 
     @property
     def item(self) -> Message | Event | None:
@@ -355,3 +357,16 @@ class Seek:
                 return
             if monotonic() > end:
                 return
+
+
+def _alike(one: Glance, other: Glance) -> bool:
+    """The same sort of message, on the same channel, from the same end; nothing is wrong with either."""
+    return (
+        one.no > 0
+        and not one.severity
+        and one.id == other.id
+        and one.kind == other.kind
+        and one.sender == other.sender
+        and one.session == other.session
+        and (one.channel, one.channel_no) == (other.channel, other.channel_no)
+    )

@@ -27,12 +27,12 @@ def run(options: Namespace) -> int:
     from vhostspy.filter import asked_for
     from vhostspy.rules.engine import Rules
     from vhostspy.tui.app import Screen
-    from vhostspy.tui.feed import open_capture
+    from vhostspy.tui.feed import Indexed
 
     filter_ = asked_for(options.filter) if options.filter else None
     require_terminal()
     try:
-        feed = open_capture(options.file, device=options.device, rules=Rules(disabled(options), profile(options)))
+        feed = Indexed(options.file, device=options.device, rules=Rules(disabled(options), profile(options)))
     except CaptureError as error:
         raise WrongUse(f"{options.file}: {error}") from None
     return Screen(feed, filter_).run() or 0
@@ -49,5 +49,8 @@ def require_textual() -> None:
 
 
 def require_terminal() -> None:
-    if not (sys.stdin and sys.stdin.isatty() and sys.stdout and sys.stdout.isatty()):
-        raise WrongUse("the screen needs a terminal; vhostspy show prints the same to a file or a pipe")
+    """Textual reads from standard input and draws on standard error."""
+    if not all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
+        raise WrongUse(
+            "the screen needs a terminal for its input, output and errors; vhostspy show prints to files and pipes"
+        )
