@@ -1,19 +1,35 @@
 """Findings that are known and accepted, in a JSON file.
 
-What is compared are rule, end and sentence, without the numbers of messages and the times that another run has others
-of (``output.findings.Found.key``).
+What is compared are rule, end and sentence, without the numbers of messages, times and addresses that another run has
+others of.
 """
 
 from __future__ import annotations
 
 import json
+import re
 
 from vhostspy.errors import WrongUse
+from vhostspy.message import Finding, end_name
 
 FORMAT = 1
 
 #: rule, end, sentence
 Known = frozenset[tuple[str, str, str]]
+#: numbers of messages, times, and addresses
+_CHANGING = re.compile(r"#\d+|\b\d+(?:\.\d+)? (?:s|ms|µs|ns)\b|\b0x[0-9a-f]{6,}\b")
+
+
+def who(finding: Finding, protocol: str) -> str:
+    """The end that is to blame, for people and files."""
+    if finding.who is None:
+        return "unknown"
+    return "both" if finding.who == 2 else end_name(protocol, finding.who)
+
+
+def key(finding: Finding, protocol: str) -> tuple[str, str, str]:
+    """What is the same in another run."""
+    return finding.rule, who(finding, protocol), _CHANGING.sub("…", finding.text)
 
 
 def read_baseline(path: str) -> Known:

@@ -1,8 +1,12 @@
 """``--enforce``: the policy that ends a session at the first error, before the offending message goes on.
 
 Only with it does the relay's process decode what passes: each whole message is held against the rules, in the order in
-which it would go on, and the time that takes is added to its way. What only shows later, such as an answer that does
-not come, does not end anything.
+which it would go on, and the time that takes is added to its way. ``--disable``, ``--peer-profile`` and ``--baseline``
+hold here as they do for ``check``: what is accepted goes on.
+
+A message ends its session, nothing else does: what shows in a silence or at an end of file (an answer that does not
+come, two channels that wait for each other) has no message that could be held back, and is for ``--strict``. Nor does
+one session's enforcer know the one before it, so rules of reconnects find nothing here.
 """
 
 from __future__ import annotations
@@ -11,15 +15,14 @@ import sys
 import time
 from collections.abc import Container
 
+from vhostspy.baseline import Known, key
 from vhostspy.capture.facts import describe
 from vhostspy.capture.record import EVENT, MESSAGE, Descriptor, Record
 from vhostspy.dissectors import registry
-from vhostspy.message import Finding, end_name
+from vhostspy.message import Event, Finding, end_name
 from vhostspy.pipeline import Pipeline
 from vhostspy.relay.policy import END, PASS, PASSED, Hands, Intercepted, Policy, PolicyMaker, Verdict
 from vhostspy.rules.engine import Rules
-
-Known = Container[tuple[str, str, str]]
 
 
 class _Everything(Container[int]):
@@ -34,12 +37,18 @@ _ORDER = "<" if sys.byteorder == "little" else ">"
 
 
 class Enforcer:
-    """One session's. ``before``: a policy that acts first; what it lets go on is judged."""
+    """One session's. ``before``: a policy that acts first; what it lets go on is judged. ``accepted``: findings that
+    are known, and end nothing."""
 
-    def __init__(self, rules: Rules, device: str | None, before: Policy | None = None) -> None:
+    def __init__(
+        self, rules: Rules, device: str | None, before: Policy | None = None, accepted: Known = frozenset()
+    ) -> None:
         self._pipeline = Pipeline(device, rules)
         self._before = before
+        self._accepted = accepted
         self._no = 0
+        #: nested channels that have spoken
+        self._channels = {("main", 1)}
         opened = b'{"event": "open"}'
         self._feed(_record(EVENT, 0, "vhost-user", "main", 0, 2, opened, ()))
 
@@ -63,14 +72,21 @@ class Enforcer:
     def _judge(self, message: Intercepted, data: bytes) -> Finding | None:
         """The first error, if there is one."""
         self._no += 1
+        protocol, channel, channel_no = message.protocol, message.channel, message.channel_no
+        if (channel, channel_no) not in self._channels:
+            self._channels.add((channel, channel_no))
+            self._feed(_record(EVENT, 0, protocol, channel, channel_no, 2, b'{"event": "channel"}', ()))
         fds = _descriptors(message)
-        findings = self._feed(
-            _record(MESSAGE, self._no, message.protocol, message.channel, message.channel_no, message.sender, data, fds)
-        )
-        return next((finding for finding in findings if finding.severity == "error"), None)
+        findings = self._feed(_record(MESSAGE, self._no, protocol, channel, channel_no, message.sender, data, fds))
+        for finding in findings:
+            if finding.severity == "error" and key(finding, protocol) not in self._accepted:
+                return finding
+        return None
 
     def _feed(self, record: Record) -> list[Finding]:
-        return [finding for item in self._pipeline.feed(record) for finding in item.findings]
+        """What is wrong with the record's own message; a silence that it ends is not its fault."""
+        items = self._pipeline.feed(record)
+        return [finding for item in items if not isinstance(item, Event) for finding in item.findings]
 
 
 def _record(
@@ -93,11 +109,15 @@ def _descriptors(message: Intercepted) -> tuple[Descriptor, ...]:
 
 
 def policy_maker(
-    disabled: Container[str], profile: tuple[str | None, str | None], device: str | None, first: PolicyMaker | None
+    disabled: Container[str],
+    profile: tuple[str | None, str | None],
+    device: str | None,
+    first: PolicyMaker | None,
+    accepted: Known = frozenset(),
 ) -> PolicyMaker:
     """For each session an enforcer, behind the policy that ``first`` makes."""
 
     def make(hands: Hands) -> Policy:
-        return Enforcer(Rules(disabled, profile), device, first(hands) if first is not None else None)
+        return Enforcer(Rules(disabled, profile), device, first(hands) if first is not None else None, accepted)
 
     return make

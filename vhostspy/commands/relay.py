@@ -78,8 +78,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     rules.add_argument("--validate", action="store_true", help="findings as they happen; with -q nothing else")
     rules.add_argument("--strict", action="store_true", help="exit status 1 if a finding was an error")
     rules.add_argument(
-        "--enforce", action="store_true", help="end a session at its first error, before the message goes on"
-    )
+        "--enforce", action="store_true",
+        help="end a session at its first error, before the message goes on; silences and ends of file end nothing",
+    )  # fmt: skip
     add_rule_arguments(rules)
 
 
@@ -243,9 +244,11 @@ def _policy(options: Namespace) -> Any:
     if not options.enforce:
         return _features(options)
     from vhostspy.arguments import disabled, profile
+    from vhostspy.baseline import read_baseline
     from vhostspy.enforcer import policy_maker
 
-    return policy_maker(disabled(options), profile(options), options.device, _features(options))
+    accepted = read_baseline(options.baseline) if options.baseline else frozenset[tuple[str, str, str]]()
+    return policy_maker(disabled(options), profile(options), options.device, _features(options), accepted)
 
 
 def _features(options: Namespace) -> Any:

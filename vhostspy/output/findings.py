@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 from xml.sax.saxutils import escape as xml
 from xml.sax.saxutils import quoteattr
 
-from vhostspy.baseline import FORMAT, Known
-from vhostspy.message import Finding, Message, end_name, judged
+from vhostspy.baseline import FORMAT, Known, key, who
+from vhostspy.message import Finding, Message, judged
 from vhostspy.pipeline import Item
 
 from .json import finding as finding_values
@@ -35,17 +34,7 @@ class Found(NamedTuple):
     @property
     def key(self) -> tuple[str, str, str]:
         """What is the same in another run."""
-        return self.finding.rule, self.who, _CHANGING.sub("…", self.finding.text)
-
-
-#: numbers of messages, times, and addresses
-_CHANGING = re.compile(r"#\d+|\b\d+(?:\.\d+)? (?:s|ms|µs|ns)\b|\b0x[0-9a-f]{6,}\b")
-
-
-def who(finding: Finding, protocol: str) -> str:
-    if finding.who is None:
-        return "unknown"
-    return "both" if finding.who == 2 else end_name(protocol, finding.who)
+        return key(self.finding, self.protocol)
 
 
 class Report:
@@ -69,8 +58,8 @@ class Report:
             if found.key in baseline:
                 self.accepted += 1
                 continue
-            key = finding.rule, finding.severity
-            self.counts[key] = self.counts.get(key, 0) + 1
+            counted = finding.rule, finding.severity
+            self.counts[counted] = self.counts.get(counted, 0) + 1
             if len(self.kept) < MOST_KEPT:
                 self.kept.append(found)
 
