@@ -166,6 +166,7 @@ def _print(stream: TextIO | None, line: str) -> None:
 def _write(stream: TextIO | None, text: str) -> None:
     if stream is not None:
         stream.write(text)
+        stream.flush()
 
 
 def write(path: str, text: str) -> None:

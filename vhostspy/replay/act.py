@@ -73,6 +73,8 @@ class Act:
         self._sent = self._matched = 0
         self._ended = ""
         self._first_ns = self._last_ns = 0
+        #: all is done: what the peer still asks is not looked at any more
+        self._leaving = False
         self._opened: dict[str, int] = {}
         self._read_script()
         self._guest = Guest(store, part.messages) if self.side == FRONT_END else None
@@ -144,6 +146,7 @@ class Act:
                 self._wait(until)
             self._ended = self._ended or "all was played"
             self._last_ns = monotonic_ns()
+            self._leaving = True
             self._take_leave()
         except _Over as over:
             self._ended = self._ended or str(over)
@@ -393,7 +396,7 @@ class Act:
                 raise _Over(f"what the {self._theirs} says cannot be read any more")
             if message.is_reply:
                 self._answered(wire, message, fds)
-            else:
+            elif self.side == FRONT_END or not (self._leaving or self._done()):
                 self._asked(wire, message, fds)
         finally:
             close_all(fds)

@@ -18,10 +18,10 @@ from vhostspy.pipeline import Item, Pipeline
 #: ``--until-no`` takes this word for the last message that sets rings up
 SET_UP = "set-up"
 
-#: messages by which a front-end takes a device down again
-_DOWN = frozenset({"GET_VRING_BASE", "GET_VRING_BASE_SKIP_DRAIN", "RESET_OWNER", "RESET_DEVICE"})
-#: messages after the last ring's start that belong to it
-_SET_UP = frozenset({"SET_VRING_ENABLE", "SET_VRING_KICK", "SET_VRING_CALL", "SET_VRING_ERR", "SET_STATUS"})
+#: messages that may follow the last ring's start and belong to it
+_SET_UP = frozenset(
+    {"SET_VRING_ENABLE", "SET_VRING_KICK", "SET_VRING_CALL", "SET_VRING_ERR", "GET_STATUS", "SET_STATUS"}
+)
 
 
 class Part(NamedTuple):
@@ -48,10 +48,7 @@ class Part(NamedTuple):
             if message.no in kept or (message.is_reply and (message.answers in kept or _orphan(message, keep)))
         )
         answers = {no: answer for no, answer in self.answers.items() if no in kept}
-        # with its end cut off it is over when the rest is done
-        whole = bool(messages) and messages[-1].no == self.messages[-1].no
-        closed_by = self.closed_by if whole else None
-        return self._replace(messages=messages, answers=answers, closed_by=closed_by)
+        return self._replace(messages=messages, answers=answers)
 
 
 class Script(NamedTuple):
@@ -102,6 +99,9 @@ class Script(NamedTuple):
             def wanted(message: Message, first: int = first, last: int = last) -> bool:
                 return first <= message.no <= last and (keep is None or keep(message))
 
+            if until is not None:
+                # with its end cut off a session is over when the rest is done
+                part = part._replace(closed_by=None)
             parts.append(part.without(wanted))
         return self._replace(parts=tuple(part for part in parts if part.messages))
 
@@ -184,20 +184,42 @@ def _closes(event: Event) -> bool:
 
 
 def _set_up(messages: list[Message]) -> int:
-    """The number of the last message by which rings are set up, or of its answer."""
-    starts = [at for at, message in enumerate(messages) if message.name in ("SET_VRING_KICK", "VRING_KICK")]
-    starts = [at for at in starts if messages[at].kind == "request"]
-    if not starts:
+    """The number of the last message by which rings are set up, or of its answer.
+
+    That is where for the first time every ring was started and enabled that the record starts and enables, and what
+    belongs to it behind that.
+    """
+    steps = [(at, step) for at, message in enumerate(messages) if (step := _ring_step(message)) is not None]
+    wanted = {step for _, step in steps}
+    at = last = -1
+    for at, step in steps:
+        wanted.discard(step)
+        if not wanted:
+            break
+    if at < 0 or not any(step[0] == "start" for _, step in steps):
         return 0
-    last = messages[starts[-1]].no
-    for message in messages[starts[-1] :]:
-        if message.kind != "request" or message.channel != "main":
-            continue
-        if message.name in _DOWN or (message.name == "SET_VRING_ENABLE" and not message.fields.get("num")):
-            break
-        if message.name == "SET_STATUS" and not message.fields.get("status"):
-            break
-        if message.name in _SET_UP and message.name != "SET_VRING_CALL":
-            last = message.no
-    answer = next((message.no for message in messages if message.answers == last), last)
-    return max(answer, last)
+    for last, message in enumerate(messages[at:], at):
+        if message.kind == "request" and message.channel == "main" and last > at:
+            if message.name not in _SET_UP or _takes_down(message):
+                break
+            at = last
+    last_no = messages[at].no
+    return max(last_no, next((message.no for message in messages if message.answers == last_no), 0))
+
+
+def _ring_step(message: Message) -> tuple[str, int] | None:
+    """A ring that is started or enabled by this message."""
+    if message.kind != "request" or message.channel != "main":
+        return None
+    index = message.fields.get("index", -1)
+    if message.name in ("SET_VRING_KICK", "VRING_KICK"):
+        return "start", index
+    if message.name == "SET_VRING_ENABLE" and message.fields.get("num"):
+        return "enable", index
+    return None
+
+
+def _takes_down(message: Message) -> bool:
+    if message.name == "SET_VRING_ENABLE":
+        return not message.fields.get("num")
+    return message.name == "SET_STATUS" and not message.fields.get("status")

@@ -1,0 +1,161 @@
+"""What was recorded between real programs plays again: either side, against a fresh other one of the same version.
+
+Each pair is recorded first. Its front-end is then played to a new back-end, to the record's end; its back-end to a new
+front-end, until the rings run: beyond that a guest waits for data, which nobody replays.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from .bench import FIRMWARE, LINUX, Bench
+from .guest.mbr import make_disk
+from .place import HERE_PLACE, ROOT, missing
+from .programs import Program
+
+pytestmark = pytest.mark.peers
+
+
+class Pair(NamedTuple):
+    """How to start either program of a pair; each gets a name of its own."""
+
+    back_end: Callable[[Bench, str], Program]
+    #: its end, and the exit status that it has then
+    front_end: Callable[[Bench, str], Program]
+    says: str
+    status: int = 0
+    within_s: float = LINUX
+    #: the back-end connects, to a front-end that listens
+    turned: bool = False
+
+
+def storage(bench: Bench, name: str) -> Program:
+    return bench.storage_daemon(make_disk(bench.path(f"{name}.img")), queues=2, name=name)
+
+
+def firmware(bench: Bench, name: str) -> Program:
+    return bench.firmware(bench.blk(",bootindex=0"))
+
+
+def disk(bench: Bench, name: str) -> Program:
+    return bench.storage_daemon(bench.disk(f"{name}.img"), queues=2, name=name)
+
+
+def linux_blk(bench: Bench, name: str) -> Program:
+    return bench.linux("t=blk", bench.blk(",num-queues=2"), name=name)
+
+
+def virtiofsd(bench: Bench, name: str) -> Program:
+    if os.geteuid() != 0:
+        missing("root, which virtiofsd's sandbox needs")
+    share = bench.path("share") if bench.path("share").exists() else bench.share()
+    bench.path("be.sock").unlink(missing_ok=True)
+    program = bench.start(
+        f"/usr/lib/qemu/virtiofsd --socket-path={bench.path('be.sock')} -o source={share} -o sandbox=chroot "
+        "-o cache=none",
+        name=name,
+    )
+    bench.wait_for_socket("be.sock", program)
+    return program
+
+
+def linux_fs(bench: Bench, name: str) -> Program:
+    return bench.linux("t=fs", f"{bench.chardev()} -device vhost-user-fs-pci,chardev=c,tag=myfs", name=name)
+
+
+def dpdk(device: str) -> Callable[[Bench, str], Program]:
+    def start(bench: Bench, name: str) -> Program:
+        bench.path("be.sock").unlink(missing_ok=True)
+        return bench.testpmd_backend(device=device, socket="r.sock" if "client" in device else "be.sock", name=name)
+
+    return start
+
+
+def linux_net(bench: Bench, name: str) -> Program:
+    return bench.linux("t=netstatic", bench.net(), name=name)
+
+
+def linux_net_listening(bench: Bench, name: str) -> Program:
+    program = bench.linux("t=netstatic", bench.net(chardev=",server=on", socket="q.sock"), name=name)
+    bench.wait_for_socket("q.sock", program)
+    return program
+
+
+def linux_iommu(bench: Bench, name: str) -> Program:
+    iommu = "-device intel-iommu,device-iotlb=on,intremap=off"
+    card = bench.net(",disable-legacy=on,iommu_platform=on,ats=on")
+    return bench.linux("intel_iommu=on iommu.strict=1 t=netstatic", f"{iommu} {card}", name=name)
+
+
+PAIRS = {
+    "s": Pair(storage, firmware, "MARK-OK mbr", 1, FIRMWARE),
+    "c": Pair(disk, linux_blk, "MARK-OK blk"),
+    "dC": Pair(virtiofsd, linux_fs, "MARK-OK fs"),
+    "g": Pair(dpdk(""), linux_net, "MARK-OK netstatic"),
+    "k": Pair(dpdk(",client=1"), linux_net_listening, "MARK-OK netstatic", turned=True),
+    "l": Pair(dpdk(",iommu-support=1"), linux_iommu, "MARK-OK netstatic"),
+}
+
+
+def record(bench: Bench, pair: Pair) -> Path:
+    """Let the two talk through the relay, to their ends; gives the capture."""
+    bench.needs_relay("there is nothing to be replayed without a record")
+    if pair.turned:
+        front_end = pair.front_end(bench, "front-end")
+        relay = bench.relay("--front-end connect", connect="q.sock")
+        back_end = pair.back_end(bench, "back-end")
+    else:
+        back_end = pair.back_end(bench, "back-end")
+        relay = bench.relay()
+        front_end = pair.front_end(bench, "front-end")
+    front_end.expect(pair.says, pair.within_s)
+    assert front_end.ended(pair.within_s) == pair.status
+    assert relay is not None
+    relay.finish()
+    back_end.put_away()
+    for name in ("r.sock", "be.sock", "q.sock"):
+        bench.path(name).unlink(missing_ok=True)
+    return relay.capture
+
+
+def replay(bench: Bench, options: str, name: str, appears: str = "") -> Program:
+    program = bench.start(
+        f"{sys.executable} -m vhostspy replay {options} -v --timeout 20 -w {bench.path(f'{name}.pcapng')}",
+        name=name, place=HERE_PLACE, PYTHONPATH=str(ROOT),
+    )  # fmt: skip
+    if appears:
+        bench.wait_for_socket(appears, program)
+    return program
+
+
+@pytest.mark.parametrize("letter", PAIRS)
+def test_replay(bench: Bench, letter: str) -> None:
+    pair = PAIRS[letter]
+    capture = record(bench, pair)
+
+    if pair.turned:
+        player = replay(bench, f"{capture} --as front-end --listen {bench.path('r.sock')}", "as-front-end", "r.sock")
+        pair.back_end(bench, "back-end-2")
+    else:
+        pair.back_end(bench, "back-end-2")
+        player = replay(bench, f"{capture} --as front-end --connect {bench.path('be.sock')}", "as-front-end")
+    assert player.ended(30) == 0, str(player)
+    assert "as recorded" in player.output
+
+    until = "--until-no set-up"
+    if pair.turned:
+        pair.front_end(bench, "front-end-2")
+        player = replay(bench, f"{capture} --as back-end --connect {bench.path('q.sock')} {until}", "as-back-end")
+    else:
+        player = replay(
+            bench, f"{capture} --as back-end --listen {bench.path('r.sock')} {until}", "as-back-end", "r.sock"
+        )
+        pair.front_end(bench, "front-end-2")
+    assert player.ended(pair.within_s + 30) == 0, str(player)
+    assert "all was played" in player.output, str(player)
