@@ -6,15 +6,17 @@ members that are there. So ``encode`` gives back the octets of everything that `
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from .context import NOTHING_KNOWN, Context, doubt
 from .items import MEMORY, ByteOrder
 from .names import read_piece
+from .once import once
 from .plan import Plan, plan
 from .rows import ACK, EMPTY, Channel, Layout, Message
 from .show import Template, number_of
+from .unpack import Whole
 
 __all__ = [
     "NOTHING_KNOWN", "ByteOrder", "Context", "Decoded", "WireError", "decode", "decode_header", "encode",
@@ -32,21 +34,34 @@ class WireError(Exception):
         self.octets = octets
 
 
-class Decoded(NamedTuple):
-    """A payload read by a layout.
+_new = tuple.__new__
 
-    ``fields``: member -> int, bool (flags), bytes, dict (structures) or list (repetitions); padding and reserved bits
-    only where they are not zero. Beside ``rest``, which is there when octets are left or missing, zero padding is shown
-    too. ``names`` holds under the same keys what bits and values are called; its lists are shared: read them only.
-    """
 
+class _Decoded(NamedTuple):
     layout: Layout | None
     fields: dict[str, object]
-    names: dict[str, object]
     #: octets that no member explains
     rest: bytes
     #: octets that the layout wants at least, but the payload does not have
     missing: int = 0
+    #: what knows the names of values, and what they depend on besides
+    plan: Plan | None = None
+    context: Context = NOTHING_KNOWN
+
+
+class Decoded(_Decoded):
+    """A payload read by a layout.
+
+    ``fields``: member -> int, bool (flags), bytes, dict (structures) or list (repetitions); padding and reserved bits
+    only where they are not zero. Beside ``rest``, which is there when octets are left or missing, zero padding is shown
+    too. Values are named when somebody asks.
+    """
+
+    @once
+    def names(self) -> dict[str, object]:
+        """Under the same keys what bits and values are called; its lists are shared: read them only."""
+        plan = self.plan
+        return plan.name(self.fields, self.context) if plan is not None and plan.has_names else {}
 
 
 def decode(
@@ -57,14 +72,7 @@ def decode(
     Of several layouts that is taken which fills the payload exactly, and has been agreed on rather than not; if none
     does, the likeliest, with octets left over or missing.
     """
-    choice = _choices.get((id(message), reply, byte_order)) or _choice(message, reply, byte_order)
-    certain = choice.certain.get(len(payload))
-    if certain is None:
-        return choice.decode(payload, context)
-    fields = certain.unpack(payload, 0)
-    names = certain.name(fields, context) if certain.has_names else {}
-    # what Decoded(...) does, without its detour: every view of a long capture comes by here
-    return tuple.__new__(Decoded, (certain.layout, fields, names, b"", 0))
+    return forms(message, reply, byte_order).decode(payload, 0, context)
 
 
 def encode(
@@ -81,7 +89,7 @@ def encode(
 
     Raises ValueError when members lack, are unknown, or don't fit their type.
     """
-    return _choice(message, reply, byte_order).encode(fields, context)
+    return forms(message, reply, byte_order).encode(fields, context)
 
 
 def decode_header(channel: Channel, data: bytes, byte_order: ByteOrder = "<") -> dict[str, int]:
@@ -133,15 +141,20 @@ def _line(message: Message, reply: bool, layout: Layout) -> _Line:
     return line
 
 
-class _Choice:
+#: the plans that may fill a payload of one size, likeliest first, each with how it is read and its layout
+_Fitting = tuple[tuple[Whole, Layout, Plan], ...]
+
+
+class Forms:
     """The layouts that a payload may have."""
 
     def __init__(self, message: Message, reply: bool, byte_order: ByteOrder) -> None:
         layouts = message.request if not reply else (ACK,) if message.reply is None else message.reply
         self.message = message
         self.plans = tuple(plan(layout, byte_order) for layout in layouts or (EMPTY,))
-        #: size of a payload -> the plan that it leaves, whatever was agreed on
-        self.certain = dict(_certain(self.plans))
+        #: for the context that was asked for last: size of a payload -> the plans that may fill it, likeliest first
+        self._fitting: dict[int, _Fitting] = {}
+        self._context: Context | None = None
         self._ranked: dict[Context, tuple[Plan, ...]] = {}
 
     def ranked(self, context: Context) -> tuple[Plan, ...]:
@@ -154,23 +167,35 @@ class _Choice:
             self._ranked[context] = ranked
         return ranked
 
-    def decode(self, payload: bytes, context: Context) -> Decoded:
-        likeliest: Decoded | None = None
+    def decode(self, data: bytes, at: int, context: Context) -> Decoded:
+        """Read the payload that begins at an offset. Every view of a long capture comes by here."""
+        if context is not self._context:
+            if context != self._context:
+                self._fitting = {}
+            self._context = context
+        size = len(data) - at
+        for whole, layout, one in self._fitting.get(size) or self._fits(size, context):
+            fields = whole(data, at)
+            if fields is not None:
+                # what Decoded(...) does, without its detour
+                return _new(Decoded, (layout, fields, b"", 0, one, context))
+        return self._inexact(data[at:], context)
+
+    def _fits(self, size: int, context: Context) -> _Fitting:
+        if len(self._fitting) >= MEMORY:
+            self._fitting.clear()
+        may = [one for one in self.ranked(context) if (size == one.size if one.size is not None else size >= one.least)]
+        fitting = self._fitting[size] = tuple((one.whole, one.layout, one) for one in may)
+        return fitting
+
+    def _inexact(self, payload: bytes, context: Context) -> Decoded:
+        """What no layout explains to its end: the likeliest, with octets left over or missing."""
         for one in self.ranked(context):
-            if one.size == len(payload):
-                fields, rest, missing = one.unpack(payload, 0), b"", 0
-            elif one.size is None or likeliest is None:
-                fields, rest, missing = one.read(payload)
-            else:
-                continue
-            if not one.suits(fields):
-                continue
-            if not rest and not missing:
-                return Decoded(one.layout, fields, one.name(fields, context), b"")
-            if likeliest is None:
+            fields, rest, missing = one.read(payload)
+            if one.suits(fields):
                 fields["rest"] = rest
-                likeliest = Decoded(one.layout, fields, one.name(fields, context), rest, missing)
-        return likeliest or Decoded(None, {"rest": payload}, {}, payload)
+                return Decoded(one.layout, fields, rest, missing, one, context)
+        return Decoded(None, {"rest": payload}, payload)
 
     def encode(self, fields: Mapping[str, object], context: Context) -> bytes:
         trouble: ValueError | None = None
@@ -182,19 +207,13 @@ class _Choice:
         raise ValueError(f"{self.message.name}: {trouble}")
 
 
-def _certain(plans: tuple[Plan, ...]) -> Iterator[tuple[int, Plan]]:
-    for one in plans:
-        others = [other for other in plans if other is not one and other.size in (one.size, None)]
-        if one.size is not None and one.layout.when is None and not others:
-            yield one.size, one
+_forms: dict[tuple[int, bool, ByteOrder], Forms] = {}
 
 
-_choices: dict[tuple[int, bool, ByteOrder], _Choice] = {}
-
-
-def _choice(message: Message, reply: bool, byte_order: ByteOrder) -> _Choice:
+def forms(message: Message, reply: bool, byte_order: ByteOrder) -> Forms:
+    """How the payload of a message, or of its reply, is read and written."""
     key = (id(message), reply, byte_order)
-    choice = _choices.get(key)
-    if choice is None:
-        choice = _choices[key] = _Choice(message, reply, byte_order)
-    return choice
+    found = _forms.get(key)
+    if found is None:
+        found = _forms[key] = Forms(message, reply, byte_order)
+    return found

@@ -6,14 +6,16 @@ of ten octets gives as many elements as ten octets hold.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from struct import Struct, error
+from typing import Any
 
 from .context import Context
 from .items import CODES, ByteOrder, Item, item, octets
 from .names import Namer, config_namer, json_namer, value_namer
+from .once import once
 from .rows import Array, Bytes, Chain, Field, Layout, Word
-from .unpack import Fields, Unpack, unpacker
+from .unpack import Fields, Text, Unpack, Whole, number
 
 
 class _Step:
@@ -33,6 +35,12 @@ class _Step:
         """
         raise NotImplementedError
 
+    def compose(self, text: Text) -> None:
+        """Add the lines that read these members, all of them or none."""
+        text.begin()
+        text.add(f"at, missing = {text.refer(self.read)}(fields, data, at, False)")
+        text.fits("not missing")
+
     def write(self, fields: Mapping[str, object], cut: bool) -> bytes:
         """The octets; ``cut``: up to the last member that is given. ValueError when members lack or don't fit."""
         raise NotImplementedError
@@ -47,7 +55,14 @@ class _Run(_Step):
         self._struct = Struct(byte_order + "".join(each.code for each in items))
         self.names = tuple(name for each in items for name in each.names)
         self.least = self.most = self._struct.size
-        self.unpack = unpacker(self._struct, items)
+
+    def compose(self, text: Text) -> None:
+        text.run(self._struct, self._items)
+
+    def elements(self, text: Text, octets: str) -> str:
+        """How a text says the list of all that are in some octets."""
+        variables, members = text.members(self._items)
+        return f"[{members} for {variables} in {text.refer(self._struct.iter_unpack)}({octets})]"
 
     def read(self, fields: Fields, data: bytes, at: int, every: bool) -> tuple[int, int]:
         missing = max(at + self.least - len(data), 0)
@@ -55,7 +70,8 @@ class _Run(_Step):
             return self._read_each(fields, data, at), missing
         if missing:
             return at, missing
-        fields.update(self.unpack(data, at))
+        for each, value in zip(self._items, self._struct.unpack_from(data, at), strict=True):
+            _put(fields, each, value)
         return at + self.least, 0
 
     def _read_each(self, fields: Fields, data: bytes, at: int) -> int:
@@ -64,10 +80,10 @@ class _Run(_Step):
             if at + one.size > len(data):
                 break
             (value,) = one.unpack_from(data, at)
-            if each.expand is None or each.padding:
+            if each.padding:
                 fields[each.name] = value
             else:
-                fields.update(each.expand[value])
+                _put(fields, each, value)
             at += one.size
         return at
 
@@ -85,6 +101,13 @@ class _Run(_Step):
             raise ValueError(f"a value does not fit ({wrong}): {given}") from None
 
 
+def _put(fields: Fields, item: Item, value: object) -> None:
+    if item.expand is None:
+        fields[item.name] = value
+    else:
+        fields.update(item.expand[value])
+
+
 class _Octets(_Step):
     """Octets whose number another member tells (None: all that are left)."""
 
@@ -93,9 +116,15 @@ class _Octets(_Step):
         self._name = name
         self.counted_by = size
 
+    def compose(self, text: Text) -> None:
+        text.begin()
+        text.add("stop = len(data)" if self.counted_by is None else f"stop = at + {text.count(self.counted_by)}")
+        text.fits("stop <= end")
+        text.add(f"fields[{self._name!r}] = data[at:stop]", "at = stop")
+
     def read(self, fields: Fields, data: bytes, at: int, every: bool) -> tuple[int, int]:
         left = len(data) - at
-        size = left if self.counted_by is None else _number(fields, self.counted_by)
+        size = left if self.counted_by is None else number(fields, self.counted_by)
         if size > left:
             return at, size - left
         fields[self._name] = data[at : at + size]
@@ -112,10 +141,25 @@ class _Integers(_Step):
         self.names = (name,)
         self._name = name
         self._times = times
+        self._code = code
         self._struct = Struct(code)
         self.counted_by = times if isinstance(times, str) else None
         self.least = times * self._struct.size if isinstance(times, int) else 0
         self.most = self.least if isinstance(times, int) else None
+
+    def compose(self, text: Text) -> None:
+        text.begin()
+        if isinstance(self._times, int):
+            text.fits(f"at + {self.least} <= end")
+            all_of_them = text.refer(Struct(f"{self._code[0]}{self._times}{self._code[1]}").unpack_from)
+            text.add(f"fields[{self._name!r}] = [*{all_of_them}(data, at)]", f"at += {self.least}")
+            return
+        size = self._struct.size
+        counted = f"(len(data) - at) // {size}" if self._times is None else text.count(self._times)
+        text.add(f"stop = at + {counted} * {size}")
+        text.fits("stop <= end")
+        each = text.refer(self._struct.iter_unpack)
+        text.add(f"fields[{self._name!r}] = [value for value, in {each}(data[at:stop])]", "at = stop")
 
     def read(self, fields: Fields, data: bytes, at: int, every: bool) -> tuple[int, int]:
         size = self._struct.size
@@ -146,6 +190,24 @@ class _Structures(_Step):
         self.counted_by = times if isinstance(times, str) else None
         self.least = times * plan.least if isinstance(times, int) else 0
         self.most = times * plan.size if isinstance(times, int) and plan.size is not None else None
+
+    def compose(self, text: Text) -> None:
+        plan, size, times = self._plan, self._plan.size, self._times
+        if size is None:
+            super().compose(text)
+            return
+        text.begin()
+        counted = (
+            text.count(times) if isinstance(times, str) else f"(len(data) - at) // {size}" if times is None else times
+        )
+        text.add(f"stop = at + {counted} * {size}")
+        text.fits("stop <= end")
+        only = plan.only_run
+        if only is not None:
+            elements = only.elements(text, "data[at:stop]")
+        else:
+            elements = f"[{text.refer(plan.unpack)}(data, at) for at in range(at, stop, {size})]"
+        text.add(f"fields[{self._name!r}] = {elements}", "at = stop")
 
     def read(self, fields: Fields, data: bytes, at: int, every: bool) -> tuple[int, int]:
         plan, least = self._plan, self._plan.least
@@ -186,15 +248,21 @@ class _Links(_Step):
         self._next = chain.next
         self.plans = tuple(plan(layout, byte_order) for layout in chain.of)
 
+    def compose(self, text: Text) -> None:
+        text.begin()
+        # the offsets by which they lead to each other are the payload's
+        text.add(f"at, missing = {text.refer(self.read)}(fields, data[start:], at - start, False)", "at += start")
+        text.fits("not missing")
+
     def read(self, fields: Fields, data: bytes, at: int, every: bool) -> tuple[int, int]:
         elements: list[object] = []
         fields[self._name] = elements
-        following = _number(fields, self._first)
+        following = number(fields, self._first)
         while following == at < len(data):
             any_kind, _, missing = self.plans[-1].read_at(data, at)
             if missing:
                 return at, missing
-            following = _number(any_kind, self._next)
+            following = number(any_kind, self._next)
             end = following if at < following <= len(data) else len(data)
             elements.append(self._element(data[at:end]))
             at = end
@@ -221,14 +289,8 @@ class _Links(_Step):
         raise trouble or ValueError(f"{self._name} is a list of whole structures, not of {element!r}")
 
 
-def _number(fields: Mapping[str, object], name: str) -> int:
-    """A count or length that a peer sent."""
-    value = fields.get(name)
-    return max(value, 0) if isinstance(value, int) else 0
-
-
 def _times(times: int | str | None, fields: Mapping[str, object], fit: int) -> int:
-    return fit if times is None else _number(fields, times) if isinstance(times, str) else times
+    return fit if times is None else number(fields, times) if isinstance(times, str) else times
 
 
 def _given(fields: Mapping[str, object], name: str) -> object:
@@ -257,19 +319,39 @@ class Plan:
         self.least: int = sum(step.least for step in self._steps)
         #: its length in bytes; None if that depends on its contents
         self.size: int | None = None if any(step.most is None for step in self._steps) else self.least
-        #: the members of octets that hold all of it, from an offset on
-        self.unpack: Unpack = self._unpack
-        if not self._steps:
-            self.unpack = lambda data, at: {}
-        elif len(self._steps) == 1 and isinstance(self._steps[0], _Run):
-            self.unpack = self._steps[0].unpack
         self._namers = tuple(_namers(layout, byte_order))
         self.has_names = bool(self._namers)
         #: the member that tells how much of another there is, and that other
         self._counts = tuple((step.counted_by, step.names[0]) for step in self._steps if step.counted_by is not None)
 
-    def _unpack(self, data: bytes, at: int) -> Fields:
-        return self.read_at(data, at)[0]
+    @property
+    def only_run(self) -> _Run | None:
+        """All of it, where that is members of fixed length."""
+        first = self._steps[0] if len(self._steps) == 1 else None
+        return first if isinstance(first, _Run) else None
+
+    @once
+    def unpack(self) -> Unpack:
+        """The members of octets that hold all of it, from an offset on."""
+        if self.size is None:
+            return lambda data, at: self.read_at(data, at)[0]
+        return self._composed(exact=False)
+
+    @once
+    def whole(self) -> Whole:
+        """The members of octets that hold it, from an offset on, and nothing behind; None: they don't.
+
+        They must be ``least`` octets or more, and of a fixed size just so many.
+        """
+        return self._composed(exact=self.size is None, suiting=self.layout.when)
+
+    def _composed(self, exact: bool, suiting: tuple[str, tuple[int, ...]] | None = None) -> Callable[[bytes, int], Any]:
+        text = Text(exact)
+        for step in self._steps:
+            step.compose(text)
+        if suiting is not None:
+            text.needs(f"fields.get({suiting[0]!r}) in {suiting[1]!r}")
+        return text.function()
 
     def suits(self, fields: Mapping[str, object]) -> bool:
         """Whether members that were read by it are such as it is for."""
@@ -308,10 +390,10 @@ class Plan:
         unknown = fields.keys() - self._names - {"rest"}
         if unknown:
             raise ValueError(f"{self.layout.name} has no member {', '.join(map(repr, sorted(unknown)))}")
-        for number, counted in self._counts:
+        for counter, counted in self._counts:
             value = fields.get(counted)
-            if number not in fields and isinstance(value, bytes | list | tuple):
-                fields = {**fields, number: len(value)}
+            if counter not in fields and isinstance(value, bytes | list | tuple):
+                fields = {**fields, counter: len(value)}
         if "rest" not in fields:
             return b"".join([step.write(fields, cut=False) for step in self._steps])
         given = [place for place, step in enumerate(self._steps) if any(name in fields for name in step.names)]

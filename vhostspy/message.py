@@ -7,11 +7,9 @@ what was agreed before it (``context``), which is why it is made by the pipeline
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from errno import errorcode
-from functools import lru_cache
-from struct import Struct
-from typing import Any, Generic, Literal, NamedTuple, TypeVar, overload
+from typing import Any, Literal, NamedTuple
 
 from vhostspy.capture.record import (
     BY,
@@ -27,10 +25,11 @@ from vhostspy.capture.record import (
 )
 from vhostspy.dissectors import codec, registry
 from vhostspy.dissectors.codec import ByteOrder, Context, Decoded
-from vhostspy.dissectors.rows import ACK, Field, Header, Word
+from vhostspy.dissectors.heads import Head, acknowledged, heads
+from vhostspy.dissectors.heads import Kind as Kind
+from vhostspy.dissectors.once import once
+from vhostspy.dissectors.rows import Field
 from vhostspy.dissectors.rows import Message as Row
-
-Kind = Literal["request", "reply", "ack", "raw"]
 
 #: what the two ends are called where the protocol does not say
 ENDS = ("front-end", "back-end")
@@ -38,8 +37,6 @@ ENDS = ("front-end", "back-end")
 SPY = 2
 
 _new = tuple.__new__
-
-_STRUCT_CODES = {"u8": "B", "u16": "H", "u32": "I", "u64": "Q", "i32": "i", "i64": "q"}
 
 
 class Finding(NamedTuple):
@@ -54,29 +51,6 @@ class Finding(NamedTuple):
     no: int
     #: numbers of the messages that prove it
     evidence: tuple[int, ...] = ()
-
-
-Value = TypeVar("Value")
-
-
-class once(Generic[Value]):
-    """A property that is computed once: ``functools.cached_property``, but without its lock (half the cost)."""
-
-    def __init__(self, compute: Callable[[Any], Value]) -> None:
-        self.compute = compute
-        self.name = compute.__name__
-        self.__doc__ = compute.__doc__
-
-    @overload
-    def __get__(self, instance: None, owner: type) -> once[Value]: ...
-    @overload
-    def __get__(self, instance: object, owner: type) -> Value: ...
-    def __get__(self, instance: object | None, owner: type) -> once[Value] | Value:
-        if instance is None:
-            return self
-        # found there from now on, before this descriptor is asked
-        value = instance.__dict__[self.name] = self.compute(instance)
-        return value
 
 
 class _Message(NamedTuple):
@@ -158,17 +132,21 @@ class Message(_Message):
 
         Read it only: messages of the same octets share it.
         """
-        if self.row is None or self.kind == "raw" or self.refused:
-            return Decoded(None, {}, {}, self.payload)
         shared = self._shared()
-        if shared is not None and shared.decoded is not None:
-            return shared.decoded
-        try:
-            decoded = codec.decode(self.row, self.is_reply, self.payload, self.context, self.byte_order)
-        except codec.WireError:
-            decoded = Decoded(None, {}, {}, self.payload)
-        if shared is not None:
-            shared.decoded = decoded
+        if shared is None:
+            if self.row is None or self.kind == "raw" or self.refused:
+                return Decoded(None, {}, self.payload)
+            return codec.decode(self.row, self.is_reply, self.payload, self.context, self.byte_order)
+        decoded = shared.decoded
+        if decoded is None:
+            forms = shared.head.forms
+            decoded = (
+                Decoded(None, {}, self.payload)
+                if forms is None
+                else forms.decode(self.data, self.payload_at, self.context)
+            )
+            if shared is not _UNREAD:
+                shared.decoded = decoded
         return decoded
 
     def _shared(self) -> _Meaning | None:
@@ -279,78 +257,17 @@ def end_name(protocol: str, sender: int) -> str:
     return (known.ends if known else ENDS)[sender]
 
 
-class _HeaderReader(NamedTuple):
-    """A channel's header, prepared: one unpack, then the members by position."""
-
-    unpack: Struct
-    length: int
-    id: int
-    size: int
-    flags: int
-    #: position of the message number, None where there is none
-    msgid: int | None
-    #: position of the error number
-    error: int
-    header: Header
-
-
-@lru_cache(maxsize=64)
-def _header_reader(protocol: str, channel: str, byte_order: str) -> _HeaderReader | None:
-    found = registry.channel(protocol, channel)
-    return None if found is None else _prepare(found.header, byte_order)
-
-
-def _prepare(header: Header, byte_order: str) -> _HeaderReader:
-    codes = ""
-    positions: dict[int, int] = {}
-    offset = 0
-    for member in header.layout.members:
-        # a header holds integers only: plain ones, or words whose bits have names
-        type_ = member.type if isinstance(member, Word) else getattr(member, "type", "u8")
-        positions[offset] = len(codes)
-        codes += _STRUCT_CODES[type_]
-        offset += Struct("<" + _STRUCT_CODES[type_]).size
-    return _HeaderReader(
-        Struct(byte_order + codes),
-        header.length,
-        positions[header.id_at],
-        positions[header.size_at],
-        positions[header.flags_at],
-        None if header.msgid_at is None else positions[header.msgid_at],
-        positions[header.error_at],
-        header,
-    )
-
-
-def _acknowledged(row: Row, size: int) -> bool:
-    """Whether a reply of that size is an acknowledgement; some rows have it as one alternative of several."""
-    return row.reply is None or (size == 8 and any(layout is ACK for layout in row.reply))
-
-
 class _Meaning:
     """What the same octets from the same end always mean: the header, and, for one context, the payload.
 
     Sessions repeat themselves: most messages of a long capture are met here again instead of being decoded.
     """
 
-    __slots__ = (
-        "context", "decoded", "error", "flags", "header_length", "id", "info", "kind", "msgid", "need_reply", "row",
-        "size",
-    )  # fmt: skip
+    __slots__ = ("context", "decoded", "head", "info", "msgid")
 
-    def __init__(
-        self, id: int | None, kind: Kind, flags: int | None, need_reply: bool, size: int | None, row: Row | None,
-        header_length: int, msgid: int | None = None, error: int | None = None,
-    ) -> None:  # fmt: skip
-        self.id = id
-        self.kind: Kind = kind
-        self.flags = flags
-        self.need_reply = need_reply
-        self.size = size
-        self.row = row
-        self.header_length = header_length
+    def __init__(self, head: Head, msgid: int | None) -> None:
+        self.head = head
         self.msgid = msgid
-        self.error = error
         #: decoded in this context
         self.context: Context | None = None
         self.decoded: Decoded | None = None
@@ -373,31 +290,17 @@ _meanings: dict[tuple[bytes, str, str, int, str], _Meaning] = {}
 
 def _meaning(data: bytes, protocol: str, channel: str, sender: int, byte_order: ByteOrder) -> _Meaning:
     """Read the header; octets too few for one are raw, whatever the record says they are."""
-    reader = _header_reader(protocol, channel, byte_order)
-    if reader is None or len(data) < reader.length:
+    known = heads(protocol, channel, byte_order)
+    if known is None:
         return _UNREAD
-    values = reader.unpack.unpack_from(data)
-    header = reader.header
-    id_: int = values[reader.id]
-    flags: int = values[reader.flags]
-    kind: Kind = "request"
-    error = None
-    size: int = values[reader.size] - (header.length if header.counts_header else 0)
-    if flags & header.reply_mask == header.reply_value:
-        row = registry.row(protocol, channel, 1 - sender, id_, size, True)
-        kind = "ack" if row is not None and _acknowledged(row, size) else "reply"
-        if header.error_mask:
-            error = values[reader.error] if flags & header.error_mask else 0
-        need_reply = flags & header.need_reply_mask != 0
-    else:
-        row = registry.row(protocol, channel, sender, id_, size)
-        # asked for by one bit, or only declined by another
-        need_reply = not flags & header.no_reply_mask if header.no_reply_mask else flags & header.need_reply_mask != 0
-    msgid = None if reader.msgid is None else values[reader.msgid]
-    return _Meaning(id_, kind, flags, need_reply, values[reader.size], row, reader.length, msgid, error)
+    try:
+        head = known.of(data, sender)
+    except codec.WireError:
+        return _UNREAD
+    return _Meaning(head, None if known.number is None else known.number(data)[0])
 
 
-_UNREAD = _Meaning(None, "raw", None, False, None, None, 0)
+_UNREAD = _Meaning(Head(None, None, None, None, "raw", False, False, None, None, None, 0), None)
 
 
 def read(record: Record, context: Context, original: bytes | None = None) -> Message:
@@ -417,13 +320,12 @@ def read(record: Record, context: Context, original: bytes | None = None) -> Mes
                     _meanings.clear()
                 _meanings[key] = found
         meaning = found
-    row = meaning.row
+    id, flags, size, error, kind, need_reply, _, name, row, _, header_length = meaning.head
     # what Message(...) does, in half the time
     message = _new(Message, (
-        no, time_ns, monotonic_ns, session, channel, channel_no, sender, protocol, None if row is None else row.name,
-        meaning.id, meaning.kind, meaning.flags, meaning.need_reply, meaning.size, meaning.msgid, meaning.error, row,
-        context, byte_order,
-        meaning.header_length, data, length, fds, fds_at, marks, reads, original, (), None, None, False,
+        no, time_ns, monotonic_ns, session, channel, channel_no, sender, protocol, name, id, kind, flags, need_reply,
+        size, meaning.msgid, error, row, context, byte_order, header_length, data, length, fds, fds_at, marks, reads,
+        original, (), None, None, False,
     ))  # fmt: skip
     message.meaning = meaning
     return message
@@ -450,7 +352,7 @@ def answering(reply: Message, request: Message) -> Message:
     row = request.row
     if row is not reply.row and row is not None:
         # of two messages that have its number, its size made it the other's
-        kind: Kind = "ack" if _acknowledged(row, reply.length - reply.payload_at) else "reply"
+        kind: Kind = "ack" if acknowledged(row, reply.length - reply.payload_at) else "reply"
         answer = answer._replace(row=row, name=row.name, kind=kind)
         answer.meaning = None
     else:

@@ -108,6 +108,23 @@ def test_what_is_missing_is_never_more_than_what_comes(
         assert missing <= len(octets) - length
 
 
+@each_shape
+def test_read_behind_a_header_as_alone(layout: Layout, fields: dict[str, object], octets: bytes) -> None:
+    one = plan(layout, "<")
+    assert one.whole(b"header" + octets, 6) == fields
+    if one.size is None:
+        found, rest, missing = one.read(octets + b"\1")
+        assert one.whole(b"header" + octets + b"\1", 6) == (None if rest or missing else found)
+
+
+@each_shape
+def test_none_where_octets_are_missing(layout: Layout, fields: dict[str, object], octets: bytes) -> None:
+    one = plan(layout, "<")
+    for length in range(one.least, len(octets)):
+        found, rest, missing = one.read(octets[:length])
+        assert one.whole(b"header" + octets[:length], 6) == (None if rest or missing else found)
+
+
 def test_integers_that_do_not_fit_are_refused() -> None:
     layout = Layout("integers", (Array("values", "u16", None),), "here")
     with pytest.raises(ValueError, match="a value of values does not fit"):
