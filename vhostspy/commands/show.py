@@ -6,6 +6,7 @@ import gc
 import os
 import stat
 import sys
+from argparse import ArgumentTypeError
 from typing import TYPE_CHECKING, TextIO
 
 from vhostspy.capture.reader import CaptureError, Reader
@@ -30,10 +31,26 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="a capture; - is standard input")
     add_output_arguments(parser)
     parser.add_argument("--validate", action="store_true", help="say below each message what is wrong with it")
+    parser.add_argument(
+        "--at", metavar="N", type=number, help="only message N, and its session as it stood right after it"
+    )
     add_rule_arguments(parser)
 
 
+def number(text: str) -> int:
+    """An argument's type: a message's number."""
+    try:
+        found = int(text.removeprefix("#"))
+    except ValueError:
+        found = 0
+    if found < 1:
+        raise ArgumentTypeError(f"{text!r} is no message's number; they count from 1")
+    return found
+
+
 def run(options: Namespace) -> int:
+    if options.at is not None:
+        return show_moment(options)
     # what passes here makes no cycles: looking for them would be a tenth of the time
     gc.set_threshold(100_000)
     output = Output(sys.stdout, live=_grows(options.file))
@@ -62,6 +79,20 @@ def run(options: Namespace) -> int:
     if reader.note:
         complain(f"{name}: {reader.note}")
     return status
+
+
+def show_moment(options: Namespace) -> int:
+    """``--at``. Raises WrongUse."""
+    from .moment import show
+
+    if options.filter is not None:
+        raise WrongUse("--at shows one message: there is nothing for -Y to choose")
+    output = Output(sys.stdout)
+    look = Look(options.verbose, options.hex, colour=output.colour)
+    for text in show(options.file, options.at, look, options.json, options.device, asked_rules(options)):
+        output.write(text)
+    output.flush()
+    return 0
 
 
 def _grows(file: str) -> bool:

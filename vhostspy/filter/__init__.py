@@ -19,9 +19,10 @@ from vhostspy.message import Message
 
 from .names import Test
 from .parser import Parser
+from .tree import CONTENT, PLACE, SORT, Node, verdict
 from .words import FilterError
 
-__all__ = ["Filter", "FilterError", "asked_for", "compile"]
+__all__ = ["CONTENT", "PLACE", "SORT", "Filter", "FilterError", "asked_for", "compile"]
 
 MOST_LETTERS = 10_000
 
@@ -33,6 +34,12 @@ class Filter(NamedTuple):
     test: Test
     #: it asks for ``pending``: only what comes later tells whether a request stays one (see ``settled``)
     pending: bool = False
+    #: the same in its parts
+    tree: Node | None = None
+
+    def verdict(self, message: Message, known: int) -> bool | None:
+        """Whether a message passes of which only so much is known (SORT, PLACE, CONTENT); None: the rest decides."""
+        return None if self.tree is None else verdict(self.tree, message, known)
 
     def __call__(self, message: Message) -> bool:
         return self.test(message)
@@ -47,7 +54,8 @@ def compile(text: str) -> Filter:
     if len(text) > MOST_LETTERS:
         raise FilterError(text[:60], 0, f"a filter of {len(text)} characters is too long")
     parser = Parser(text)
-    return Filter(text, parser.whole(), parser.pending)
+    tree = parser.whole()
+    return Filter(text, tree.test, parser.pending, tree)
 
 
 def asked_for(text: str) -> Filter:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from vhostspy.message import Message
@@ -16,12 +16,20 @@ def everything(message: Message) -> bool:
     return True
 
 
-def either(a: Test, b: Test) -> Test:
-    return lambda message: a(message) or b(message)
+def any_of(tests: Iterable[Test]) -> Test:
+    first, second, *more = tests
+    if not more:
+        return lambda message: first(message) or second(message)
+    every = (first, second, *more)
+    return lambda message: any(test(message) for test in every)
 
 
-def both(a: Test, b: Test) -> Test:
-    return lambda message: a(message) and b(message)
+def all_of(tests: Iterable[Test]) -> Test:
+    first, second, *more = tests
+    if not more:
+        return lambda message: first(message) and second(message)
+    every = (first, second, *more)
+    return lambda message: all(test(message) for test in every)
 
 
 def negated(test: Test) -> Test:

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from difflib import get_close_matches
 
 from .compare import (
+    all_of,
+    any_of,
     between,
-    both,
     containing,
-    either,
     everything,
     masked,
     matching,
@@ -20,6 +20,7 @@ from .compare import (
     same_text,
 )
 from .names import SEVERITIES, SOME_NAMES, Name, Test, Values, named
+from .tree import Node, join, term
 from .words import FilterError, Token, glob, is_pattern, number, tokens, unquoted
 
 #: deeper nesting is a mistake, or malice
@@ -31,7 +32,7 @@ _EXPECT_COMPARISON = "here could stand ==, !=, <, <=, >, >=, in {…}, contains,
 
 
 class Parser:
-    """One filter's text on its way to a test; every method raises FilterError where the text can't go on so."""
+    """One filter's text on its way to a tree of tests; methods raise FilterError where the text can't go on so."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -59,9 +60,9 @@ class Parser:
     def error(self, token: Token, problem: str, expected: str = "") -> FilterError:
         return FilterError(self.text, token.at, problem, expected)
 
-    def whole(self) -> Test:
+    def whole(self) -> Node:
         if self.token.kind == "end":
-            return everything
+            return Node(everything)
         test = self.any_of()
         if self.token.kind != "end":
             token = self.token
@@ -72,38 +73,39 @@ class Parser:
             raise self.error(token, f"{token.value} can't follow", _EXPECT_COMPARISON)
         return test
 
-    def any_of(self) -> Test:
-        test = self.all_of()
+    def any_of(self) -> Node:
+        nodes = [self.all_of()]
         while self.take_if(_OR):
-            test = either(test, self.all_of())
-        return test
+            nodes.append(self.all_of())
+        return nodes[0] if len(nodes) == 1 else join("or", any_of(node.test for node in nodes), *nodes)
 
-    def all_of(self) -> Test:
-        test = self.one()
+    def all_of(self) -> Node:
+        nodes = [self.one()]
         while self.take_if(_AND):
-            test = both(test, self.one())
-        return test
+            nodes.append(self.one())
+        return nodes[0] if len(nodes) == 1 else join("and", all_of(node.test for node in nodes), *nodes)
 
-    def one(self) -> Test:
+    def one(self) -> Node:
         self.nested += 1
         if self.nested > MOST_NESTED:
             raise self.error(self.token, f"more than {MOST_NESTED} levels of parentheses")
         try:
             if self.take_if(_NOT):
-                return negated(self.one())
+                node = self.one()
+                return join("not", negated(node.test), node)
             if self.take_if(("(",)):
                 opened = self.tokens[self.at - 1]
-                test = self.any_of()
+                node = self.any_of()
                 if not self.take_if((")",)):
                     if self.token.kind == "end":
                         raise self.error(opened, "this ( is not closed")
                     raise self.error(self.token, f"{self.token.value} can't follow", "here could stand )")
-                return test
+                return node
             return self.comparison()
         finally:
             self.nested -= 1
 
-    def comparison(self) -> Test:
+    def comparison(self) -> Node:
         token = self.take()
         if token.kind == "end":
             raise self.error(token, "the filter ends here", f"something must follow: {SOME_NAMES}")
@@ -116,18 +118,19 @@ class Parser:
             mask = self.number("a mask, as in flags & 0x8")
         operator = self.token
         if operator.kind == "text" or operator.value not in _COMPARE:
-            return present(name, mask)
+            return term(name, present(name, mask))
         self.take()
         sign = _SAME.get(operator.value, operator.value)
         values = name.values if mask is None else masked(name.values, mask)
         if sign == "in":
-            return self.member_of(name, values)
+            return term(name, self.member_of(name, values), counted=False)
         operand = self.operand(name, sign)
         if sign == "matches":
-            return matching(name, values, self.pattern(operand))
+            return term(name, matching(name, values, self.pattern(operand)), counted=False)
         if sign == "contains":
-            return containing(values, unquoted(operand))
-        return self.compared(name, values, sign, operand)
+            return term(name, containing(values, unquoted(operand)), counted=False)
+        counted = operand.kind == "word" and number(operand.value) is not None
+        return term(name, self.compared(name, values, sign, operand), counted)
 
     def number(self, what: str) -> int:
         token = self.take()
@@ -181,7 +184,7 @@ class Parser:
         if wanted is not None and name.kind != "text":
             test = ordered(values, sign, wanted)
             # digits may also be octets in hex, or part of a name
-            return either(test, same_text(name, values, sign, text)) if sign == "==" and name.kind == "any" else test
+            return any_of((test, same_text(name, values, sign, text))) if sign == "==" and name.kind == "any" else test
         if sign not in ("==", "!="):
             if name.kind == "severity":
                 raise self.error(token, f"{text} is no severity", "note, warning or error")

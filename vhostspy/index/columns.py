@@ -163,6 +163,11 @@ class Columns:
         ):
             self.odd[row] = Odd(places, number, record.flags)
 
+    def take_back(self) -> None:
+        """Forget the last row, which was not studied yet."""
+        for column in (self.place, self.time, self.shape, self.session, self.no):
+            column.pop()
+
     def put_place(self, offset: int) -> None:
         try:
             self.place.append(offset >> 2)

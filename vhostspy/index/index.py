@@ -257,6 +257,25 @@ class Index:
         findings = self.findings(row)
         return judged(item, findings) if isinstance(item, Message) else item._replace(findings=findings)
 
+    def sketch(self, row: int) -> Message | None:
+        """A message of which only columns' knowledge is there: no payload, no descriptors but their number. None: an
+        event, or one of which columns know too little. For filters (``filter.PLACE``).
+        """
+        columns = self.columns
+        message = columns.shapes[columns.shape[row]].message
+        if message is None or row >= len(columns.state):
+            return None
+        state, partner = columns.state[row], columns.partner[row]
+        answers = latency = None
+        if state & ODD or (state & SEVERITY and row not in self._study.findings):
+            return None
+        if partner != NOBODY and partner < row:
+            answers, latency = columns.number(partner), max(0, columns.time[row] - columns.time[partner])
+        return message._replace(
+            no=columns.number(row), monotonic_ns=columns.time[row], session=columns.session[row], answers=answers,
+            latency_ns=latency, awaited=bool(state & AWAITED) and partner == NOBODY, findings=self.findings(row),
+        )  # fmt: skip
+
     def row_of(self, no: int) -> int | None:
         """The row of message ``no``."""
         return self.columns.row_of(no)

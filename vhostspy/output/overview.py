@@ -8,9 +8,10 @@ from vhostspy.dissectors import registry, virtio
 from vhostspy.dissectors.rows import Names
 from vhostspy.message import end_name
 from vhostspy.session.device import infer
+from vhostspy.session.ledger import outstanding
 from vhostspy.session.state import Line, Ring, Session
 
-from .units import escape, plural, size
+from .units import duration, escape, plural, size
 
 #: what is listed one by one; the rest is counted
 MOST_LINES = 32
@@ -70,7 +71,7 @@ def _features(offered: int | None, agreed: int | None, session: Session, names: 
 
     if offered is None and not agreed:
         return []
-    if agreed is None:
+    if agreed is None or not (agreed or session.features_set):
         return _broken(f"offered {offered or 0:#x}", named(offered or 0))
     lines = _broken(f"agreed {agreed:#x}", named(agreed))
     if offered is not None and offered & ~agreed:
@@ -188,6 +189,28 @@ def session_values(session: Session) -> dict[str, Any]:
             "after": session.ended.last,
         },
     }  # fmt: skip
+
+
+def waiting_lines(session: Session, now_ns: int) -> list[str]:
+    """Who waits for what at monotonic time ``now_ns``, and since when."""
+    lines = []
+    for request in outstanding(session.ledger):
+        name = request.name or f"message {request.id}"
+        channel = "" if request.channel == "main" else f" on {request.channel}"
+        asker = end_name(request.protocol, request.sender)
+        age = duration(max(0, now_ns - request.monotonic_ns))
+        lines.append(f"{asker} for {name} #{request.no}{channel}, since {age}")
+    return _labelled("waiting", lines)
+
+
+def waiting_values(session: Session, now_ns: int) -> list[dict[str, Any]]:
+    """The same for programs."""
+    return [
+        {"no": request.no, "message": request.name, "id": request.id, "channel": request.channel,
+         "channel_no": request.channel_no, "from": end_name(request.protocol, request.sender),
+         "age_ns": max(0, now_ns - request.monotonic_ns)}
+        for request in outstanding(session.ledger)
+    ]  # fmt: skip
 
 
 def _has(line: Line | None) -> bool | None:
