@@ -66,8 +66,11 @@ soak: peers
 	$(PYTEST) tests/peers -m 'peers and not soak and not sid' --repeat 10
 	$(PYTEST) -m 'soak and not sid'
 
+# FUZZ='--seconds 60 payload': what, and how long. Led by coverage where there is an atheris for this Python
 fuzz: $(READY)
+	-$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary atheris --editable '.[fuzz]'
 	$(PYTEST) -m '(hypothesis or fuzz) and not peers' --hypothesis-profile=fuzz
+	$(BIN)/python -m tests.fuzz $(FUZZ)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.ladder

@@ -10,10 +10,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import cast
 
-from .heads import forget
 from .plan import plan
 from .registry import PROTOCOLS
-from .rows import Array, Bytes, Chain, Channel, Layout, Message, Word
+from .rows import Array, Bytes, Chain, Channel, Field, Layout, Message, Word
 
 __all__ = ["add", "add_features", "load"]
 
@@ -45,7 +44,6 @@ def add(protocol: str, channel: str, message: Message) -> None:
         others = [each for each in (before, *before.others) if each.name != message.name]
         message = message._replace(others=(*message.others, *(each._replace(others=()) for each in others)))
     messages[key] = message
-    forget()
 
 
 def add_features(protocol: str, names: Mapping[int, str]) -> None:
@@ -86,6 +84,8 @@ def _check(message: Message, channel: Channel) -> None:
                     raise ValueError(f"{name}: a member of {each.name} cannot be called {member!r}: the header's is")
                 if names.count(member) > 1:
                     raise ValueError(f"{name}: {each.name} has two members called {member!r}")
+            if each.when is not None and each.when[0] not in _integers(each):
+                raise ValueError(f"{name}: {each.name}: {each.when[0]!r}, which 'when' asks for, is no integer in it")
             for member, number in _counted(each):
                 if number not in names[: names.index(member)]:
                     raise ValueError(
@@ -98,6 +98,11 @@ def _members(layout: Layout) -> list[str]:
     for member in layout.members:
         names += [part.name for part in member.parts] if isinstance(member, Word) else [member.name]
     return names
+
+
+def _integers(layout: Layout) -> set[str]:
+    parts = {part.name for member in layout.members if isinstance(member, Word) for part in member.parts}
+    return parts | {member.name for member in layout.members if isinstance(member, Field)}
 
 
 def _counted(layout: Layout) -> Iterator[tuple[str, str]]:
