@@ -1,421 +1,224 @@
-"""The application: a feed, a store, and the parts of the screen that show them; what each key does."""
+"""The application: the keys of the screen itself, live sessions, and the commands behind ``:``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import ClassVar
+from collections.abc import Callable, Iterable
+from functools import partial
 
-from textual import events
-from textual.app import App, ComposeResult
-from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
+from textual.app import SystemCommand
 from textual.screen import Screen as TextualScreen
 
-from vhostspy.filter import Filter, FilterError, compile
-from vhostspy.message import Event, Message
-from vhostspy.output.units import escape, plural, seconds
+from vhostspy.errors import nearest
+from vhostspy.filter import Filter
 
-from .bars import Keys, Prompt, Title
-from .bytes import bytes_lines
+from .choose import complete_filter, filter_trouble
+from .columns import BY_NAME as COLUMN_NAMES
+from .commands import COMMANDS, Command, complete, find
+from .explain import names
 from .feed import Feed
-from .keys import KEYS
-from .line import Line, Span
-from .list import Head, MessageList
-from .message import CLOSED, message_lines
-from .pane import Pane
-from .state import state_lines
-from .store import Store
-
-#: seconds between two looks at the feed, and how long each may take
-TICK_S = 0.05
-BUDGET_S = 0.012
-#: widths of the screen below which octets stand in eights, and below which one pane is shown at a time
-MEDIUM, NARROW = 200, 120
-PANES = ("message", "bytes", "state")
+from .give import Giving
 
 
-class Screen(App[int]):
-    """One capture on the screen."""
+class Screen(Giving):
+    """One capture on the screen.
 
-    CSS_PATH = "screen.tcss"
-    TITLE = "vhostspy"
-    ENABLE_COMMAND_PALETTE = True
-    BINDINGS: ClassVar[list[BindingType]] = [
-        *(Binding(key.keys, key.action, key.text, show=False) for key in KEYS if key.keys and key.action),
-        Binding("plus", "grow(1)", "a larger list", show=False),
-        Binding("minus", "grow(-1)", "a smaller list", show=False),
-        Binding("ctrl+c", "leave", "quit", show=False, priority=True),
-    ]
+    source: where it is, for what copies from it. marks_beside: the file beside which marks are kept, "" for none.
+    """
 
-    def __init__(self, feed: Feed, filter: Filter | None = None, *, name: str = "") -> None:
-        super().__init__()
-        self.feed = feed
-        self.store = Store(feed, filter)
-        self.name_shown = name or feed.name
-        self.closed = CLOSED
-        self._share = 60
-        self._front = "message"
-        self._details_row: tuple[object, ...] | None = None
-        # the parts are kept here: what is on the screen may be another page
-        self.title_bar = Title()
-        self.listed = MessageList(self.store)
-        self.upper = Vertical(Head(self.listed), self.listed, id="upper")
-        self.panes = {
-            "message": Pane("message", id="message"),
-            "bytes": Pane("bytes", id="bytes"),
-            "state": Pane("session", id="state"),
-        }
-        self.lower = Horizontal(*self.panes.values(), id="lower")
-        self.prompt = Prompt()
-        self.key_bar = Keys()
-
-    def compose(self) -> ComposeResult:
-        yield self.title_bar
-        yield self.upper
-        yield self.lower
-        yield self.prompt
-        yield self.key_bar
-
-    def on_mount(self) -> None:
-        self._fit(self.size.width)
-        self._show_front()
-        self.feed.advance(BUDGET_S)
-        self.store.advance(BUDGET_S)
-        self.listed.focus()
-        self._update()
-        self.set_interval(TICK_S, self._tick)
-
-    # -- parts
-
-    @property
-    def home(self) -> TextualScreen[object]:
-        """The screen with the list; pages lie upon it."""
-        return self.screen_stack[0]
-
-    def pane(self, name: str) -> Pane:
-        return self.panes[name]
-
-    def say(self, text: str, role: str = "plain") -> None:
-        """A word in the bottom line, until the next key."""
-        self.key_bar.say(text, role)
-
-    # -- time passes
-
-    def _tick(self) -> None:
-        self._work(BUDGET_S)
-
-    def _work(self, budget_s: float) -> None:
-        if not self.is_running or not self.listed.is_attached:
-            return
-        more = self.feed.advance(budget_s)
-        self.store.advance(budget_s)
-        if self.store.missed:
-            self.say(f"“{escape(self.store.missed)}” is nowhere in what is shown", "warning")
-            self.store.missed = ""
-        self._update()
-        if more or self.store.busy is not None:
-            self.set_timer(0.001, lambda: self._work(budget_s))
-
-    def _update(self) -> None:
-        """Bring the picture up to what is known."""
-        self.listed.update()
-        self._show_title()
-        self._show_details()
-
-    def _show_title(self) -> None:
-        feed, store = self.feed, self.store
-        counts = feed.counts()
-        left: list[Span] = [(" vhostspy ", "title"), (f" {escape(self.name_shown)} ", "plain")]
-        if store.paused_at is not None:
-            left.append((f"  ‖ paused, {feed.rows - store.rows} new", "warning"))
-        elif feed.live:
-            left.append(("  ● live", "ok"))
-        elif feed.note:
-            left.append((f"  {escape(feed.note)}", "warning"))
-        right: list[Span] = []
-        if feed.progress < 1:
-            right.append((f"{int(feed.progress * 100)} %  ", "title"))
-        right.append((f"{plural(counts.messages, 'message')}  ", "dim"))
-        if counts.sessions > 1:
-            right.append((f"{plural(counts.sessions, 'session')}  ", "dim"))
-        if counts.waiting and feed.live:
-            right.append((f"{counts.waiting} waiting  ", "warning"))
-        if counts.errors:
-            right.append((f"● {plural(counts.errors, 'error')}  ", "error"))
-        if counts.warnings:
-            right.append((f"▲ {plural(counts.warnings, 'warning')}  ", "warning"))
-        if feed.rows and feed.start_ns:
-            right.append((_clock(feed.glance(feed.rows - 1).monotonic_ns - feed.start_ns), "plain"))
-        right.append((" ", "plain"))
-        self.title_bar.show(tuple(left), tuple(right))
-        words = []
-        if store.filter is not None:
-            words.append(f"filter: {escape(store.filter.text)}")
-        words += [word for on, word in ((store.only_fds, "with descriptors"), (store.only_marked, "marked"),
-                                        (not store.with_events, "without events"), (store.folded, "folded"),
-                                        (store.follow and feed.live, "following")) if on]  # fmt: skip
-        shown = f"{store.places} of {store.rows}" if store.narrowed or store.folded else ""
-        if store.busy is not None:
-            shown += f"  {int(store.busy * 100)} % searched, Esc stops"
-        self.upper.border_title = "  ".join(part for part in (" · ".join(words) or "messages", shown) if part)
-
-    def _show_details(self) -> None:
-        """The panes follow the row in focus."""
-        store = self.store
-        if not self.feed.rows:
-            return
-        row = min(store.focus, self.feed.rows - 1)
-        glance = self.feed.glance(row)
-        seen = (row, store.version, glance.partner, glance.severity, self.closed)
-        if seen == self._details_row:
-            return
-        keep = self._details_row is not None
-        self._details_row = seen
-        mark = store.marks.get(row)
-        self.pane("message").make(lambda width: message_lines(self.feed, row, width, self.closed, mark), keep=keep)
-        self._show_bytes()
-        self.pane("state").make(lambda width: state_lines(self.feed, row, width), keep=keep)
-        item = self.feed.item(row)
-        at = f"#{item.no}" if isinstance(item, Message) else "this event"
-        self.pane("state").border_title = f"session at {at}"
-
-    def _show_bytes(self) -> None:
-        row = min(self.store.focus, self.feed.rows - 1)
-        focused = self.pane("message")
-        line = focused.line if self._front == "message" or focused.has_focus else self.pane("bytes").line
-        lit = line.octets if line is not None and line.key and line.key[0] != "title" else None
-        self.pane("bytes").make(lambda width: bytes_lines(self.feed.item(row), width, lit))
-        if lit is not None and not self.pane("bytes").has_focus:
-            pane = self.pane("bytes")
-            pane.cursor = next((n for n, one in enumerate(pane.lines) if one.octets and one.octets[1] > lit[0]), 0)
-            pane.keep_in_sight()
-
-    # -- size
-
-    def on_resize(self, event: events.Resize) -> None:
-        self._fit(event.size.width)
-
-    def _fit(self, width: int) -> None:
-        self.home.set_class(width < NARROW, "narrow")
-        self.home.set_class(NARROW <= width < MEDIUM, "medium")
-
-    def _show_front(self) -> None:
-        for name in PANES:
-            self.pane(name).set_class(name == self._front, "front")
-
-    def action_grow(self, step: int) -> None:
-        self._share = max(20, min(85, self._share + 5 * step))
-        self.upper.styles.height = f"{self._share}fr"
-        self.lower.styles.height = f"{100 - self._share}fr"
-
-    # -- panes and focus
-
-    def action_next_pane(self, step: int = 1) -> None:
-        names = ("list", *PANES)
-        now = self.focused.id if self.focused is not None and self.focused.id in names else "list"
-        self.action_pane(names[(names.index(now) + step) % len(names)])
-
-    def action_pane(self, name: str) -> None:
-        if name in PANES:
-            self._front = name
-            self._show_front()
-        if self.home.has_class("zoomed"):
-            self._zoom(name)
-        (self.panes.get(name) or self.listed).focus()
-
-    def action_zoom(self) -> None:
-        if self.home.has_class("zoomed"):
-            self.home.remove_class("zoomed", "zoom-list", "zoom-lower")
-        else:
-            self._zoom(self.focused.id if self.focused is not None and self.focused.id else "list")
-
-    def _zoom(self, name: str) -> None:
-        self.home.add_class("zoomed")
-        self.home.set_class(name not in PANES, "zoom-list")
-        self.home.set_class(name in PANES, "zoom-lower")
-
-    def action_enter(self) -> None:
-        if isinstance(self.focused, MessageList):
-            self.action_pane("message")
-
-    def on_message_list_moved(self) -> None:
-        self.say("")
-        self._show_details()
-        self._show_title()
-
-    def on_message_list_chosen(self) -> None:
-        self.action_enter()
-
-    def on_pane_moved(self, event: Pane.Moved) -> None:
-        if event.pane.id in ("message", "bytes"):
-            self._show_bytes()
-
-    def on_pane_folded(self, event: Pane.Folded) -> None:
-        if event.line.key and event.line.key[0] == "member":
-            self.closed = self.closed ^ {event.line.key[1]}
-            self._show_details()
-
-    def on_pane_chosen(self, event: Pane.Chosen) -> None:
-        if event.line.row is not None:
-            self.go_to(event.line.row)
-        elif event.line.subject:
-            self.action_explain()
-
-    def go_to(self, row: int | None, nothing: str = "") -> None:
-        """Jump to a row, or say that there is none."""
-        if row is None:
-            self.say(nothing, "warning")
-            return
-        if not self.store.go_to_row(row):
-            self.say("the filter hid that message: all are shown again", "warning")
-        self.listed.moved(middle=True)
-
-    # -- choosing
-
-    def action_filter(self) -> None:
-        text = self.store.filter.text if self.store.filter is not None else ""
-        self.prompt.ask("filter:", self.set_filter, text=text, check=_filter_trouble)
-
-    def set_filter(self, text: str) -> str | None:
-        """Show what matches; gives what is wrong with the filter."""
-        trouble = _filter_trouble(text)
-        if trouble:
-            return trouble
-        self.store.set_filter(compile(text) if text.strip() else None)
-        self._work(BUDGET_S)
-        self.listed.moved(middle=True)
-        return None
-
-    def action_find(self) -> None:
-        self.prompt.ask("find:", self._find, text="")
-
-    def _find(self, text: str) -> str | None:
-        self.store.find(text or self.store.find_text)
-        self._search_on()
-        return None
-
-    def action_find_next(self, step: int) -> None:
-        if not self.store.find_text:
-            self.action_find()
-            return
-        self.store.find(self.store.find_text, step)
-        self._search_on()
-
-    def _search_on(self) -> None:
-        self._work(BUDGET_S)
-        self.listed.moved(middle=True)
-
-    def _narrowed(self) -> None:
-        self._work(BUDGET_S)
-        self.listed.moved(middle=True)
-
-    def action_only_fds(self) -> None:
-        self.store.toggle_fds()
-        self._narrowed()
-
-    def action_events(self) -> None:
-        self.store.toggle_events()
-        self._narrowed()
-
-    def action_fold(self) -> None:
-        self.store.toggle_fold()
-        self._narrowed()
-
-    def action_only_marked(self) -> None:
-        if not self.store.marks and not self.store.only_marked:
-            self.say("nothing is marked; m marks the message in focus", "warning")
-            return
-        self.store.toggle_marked()
-        self._narrowed()
-
-    def action_finding(self, step: int) -> None:
-        where = "after" if step > 0 else "before"
-        self.go_to(self.store.next_finding(step), f"no finding {where} this message")
-
-    def action_mark(self) -> None:
-        self.store.toggle_mark()
-        self._update()
-
-    def action_mark_next(self, step: int) -> None:
-        self.go_to(self.store.next_mark(step), f"no mark {'after' if step > 0 else 'before'} this message")
-
-    def action_comment(self) -> None:
-        def done(text: str) -> None:
-            self.store.comment(text)
-            self._update()
-
-        self.prompt.ask("comment:", done, text=self.store.marks.get(self.store.focus, ""))
-
-    def action_other(self) -> None:
-        self.go_to(self.store.other, "no other half: it asks for no answer, or has none yet")
-
-    def action_return(self) -> None:
-        if self.store.go_back():
-            self.listed.moved(middle=True)
-        else:
-            self.say("there is nowhere to go back to")
-
-    def action_escape(self) -> None:
-        if self.store.stop():
-            self.say("stopped; what was found so far is shown")
-        elif self.home.has_class("zoomed"):
-            self.action_zoom()
-        elif not isinstance(self.focused, MessageList):
-            self.listed.focus()
-        elif self.store.narrowed:
-            self.store.show_all()
-            self._narrowed()
-        self.say("")
-
-    def on_prompt_left(self) -> None:
-        self.listed.focus()
+    def __init__(
+        self, feed: Feed, filter: Filter | None = None, *, source: str | int = "", marks_beside: str = ""
+    ) -> None:
+        super().__init__(feed, filter)
+        self.source = source
+        self.marks_beside = marks_beside
 
     # -- live
 
     def action_follow(self) -> None:
-        self.store.follow = not self.store.follow
-        if self.store.follow and self.store.places:
-            self.store.go_to_place(self.store.places - 1)
-            self.store.follow = True
+        store = self.store
+        if not self.feed.live:
+            self.say("nothing is live: there is nothing to follow", "warning")
+            return
+        store.follow = not store.follow
+        self.work()
         self.listed.moved()
 
     def action_pause(self) -> None:
-        self.say("the picture stands still; the traffic goes on" if self.store.pause() else "")
-        self._update()
+        still = self.store.pause()
+        self.update_all()
+        self.say("the picture stands still; the traffic goes on" if still else "")
 
-    # -- leaving
-
-    def action_quit_or_back(self) -> None:
-        if self.home.has_class("zoomed"):
-            self.action_zoom()
-        elif not isinstance(self.focused, MessageList):
-            self.listed.focus()
-        else:
-            self.action_leave()
-
-    def action_leave(self) -> None:
-        self.exit(0)
+    # -- the screen
 
     def action_theme(self) -> None:
-        names = sorted(self.available_themes)
-        self.theme = names[(names.index(self.theme) + 1) % len(names)]
+        themes = sorted(self.available_themes)
+        self.theme = themes[(themes.index(self.theme) + 1) % len(themes)]
         self.say(f"theme {self.theme}")
 
-    def action_explain(self) -> None:
-        self.say("not yet")
+    def action_command(self) -> None:
+        self.prompt.ask(":", self.command, check=self._command_trouble, complete=partial(complete, more=self._words))
 
+    def command(self, text: str) -> str | None:
+        """Carry out a line; gives what is wrong with it."""
+        command, rest, trouble = find(text)
+        if command is None:
+            return trouble or None
+        if not rest and not command.alone:
+            return f"{command.name} wants {command.takes}: {command.text}"
+        run: Callable[[str], str | None] = getattr(self, f"do_{command.run}")
+        return run(rest)
 
-def _filter_trouble(text: str) -> str:
-    try:
-        compile(text)
-    except FilterError as mistake:
-        return str(mistake)
-    return ""
+    def _command_trouble(self, text: str) -> str:
+        """While it is typed, only what is certainly wrong is said."""
+        command, rest, trouble = find(text)
+        if command is None:
+            return (
+                trouble if " " in text.strip() or not any(one.name.startswith(text.strip()) for one in COMMANDS) else ""
+            )
+        return filter_trouble(rest) if command.name == "filter" else ""
 
+    def _words(self, kind: str, word: str) -> Iterable[str]:
+        if kind == "theme":
+            return sorted(self.available_themes)
+        if kind == "explain":
+            return names()
+        return complete_filter(word) if kind == "filter" else ()
 
-def _clock(ns: int) -> str:
-    minutes, rest = divmod(ns // 100_000_000, 600)
-    return f"{minutes:02}:{rest // 10:02}.{rest % 10}"
+    def get_system_commands(self, screen: TextualScreen[object]) -> Iterable[SystemCommand]:
+        """The palette offers every command; those that want an argument are begun in the line."""
+        for command in COMMANDS:
+            yield SystemCommand(f"{command.name} {command.takes}".strip(), command.text, partial(self._chosen, command))
 
+    def _chosen(self, command: Command) -> None:
+        if command.alone:
+            trouble = self.command(command.name)
+            if trouble:
+                self.say(trouble, "warning")
+        else:
+            self.action_command()
+            self.prompt.put(f"{command.name} ")
 
-__all__ = ["Callable", "Event", "Line", "Screen", "seconds"]
+    # -- commands, in the order of their table
+
+    def do_filter(self, rest: str) -> str | None:
+        return self.set_filter(rest)
+
+    def do_find(self, rest: str) -> str | None:
+        return self.find_text(rest)
+
+    def do_goto(self, rest: str) -> str | None:
+        return self.go_to_text(rest)
+
+    def do_mark(self, rest: str) -> str | None:
+        self.action_mark()
+        return None
+
+    def do_comment(self, rest: str) -> str | None:
+        return self.set_comment(rest)
+
+    def do_only(self, rest: str) -> str | None:
+        store = self.store
+        if rest == "all":
+            store.show_all()
+        elif rest == "fds":
+            store.toggle_fds()
+        elif rest == "marked":
+            store.toggle_marked()
+        elif rest == "messages":
+            store.toggle_events()
+        else:
+            return f"{rest} is none of all, fds, marked, messages"
+        self.narrowed()
+        return None
+
+    def do_fold(self, rest: str) -> str | None:
+        self.action_fold()
+        return None
+
+    def do_columns(self, rest: str) -> str | None:
+        chosen = dict(self.listed.chosen_columns) if rest else {}
+        for word in rest.split():
+            sign, name = word[0], word.lstrip("+-")
+            if name not in COLUMN_NAMES:
+                return f"there is no column {name!r}{nearest(name, COLUMN_NAMES)}; there are {', '.join(COLUMN_NAMES)}"
+            chosen[name] = sign != "-"
+        self.listed.chosen_columns = chosen
+        self.listed.lay_out()
+        self.listed.refresh()
+        return None
+
+    def do_width(self, rest: str) -> str | None:
+        name, _, cells = rest.partition(" ")
+        if name not in COLUMN_NAMES or name == "info":
+            return f"there is no column {name!r} with a width{nearest(name, COLUMN_NAMES)}"
+        if not cells.strip().isdecimal() or not 1 <= int(cells) <= 200:
+            return f"{cells or 'nothing'} is no number of cells, 1 to 200"
+        self.listed.widths[name] = int(cells)
+        self.listed.lay_out()
+        self.listed.refresh()
+        return None
+
+    def do_explain(self, rest: str) -> str | None:
+        if rest:
+            self.explain(rest)
+        else:
+            self.action_explain()
+        return None
+
+    def do_session(self, rest: str) -> str | None:
+        if rest and not rest.isdecimal():
+            return f"{rest} is no session's number"
+        self.session_shown = int(rest) if rest else None
+        self.show_details(anew=True)
+        return None
+
+    def do_rings(self, rest: str) -> str | None:
+        self.action_rings()
+        return None
+
+    def do_timeline(self, rest: str) -> str | None:
+        if rest:
+            return self.write_timeline(rest)
+        self.action_timeline()
+        return None
+
+    def do_statistics(self, rest: str) -> str | None:
+        self.action_statistics()
+        return None
+
+    def do_copy(self, rest: str) -> str | None:
+        return self.copy(rest)
+
+    def do_write(self, rest: str) -> str | None:
+        return self.write(rest)
+
+    def do_wireshark(self, rest: str) -> str | None:
+        return self.open_wireshark()
+
+    def do_follow(self, rest: str) -> str | None:
+        self.action_follow()
+        return None
+
+    def do_pause(self, rest: str) -> str | None:
+        self.action_pause()
+        return None
+
+    def do_note(self, rest: str) -> str | None:
+        return "nothing is relayed here: there is nobody to write a note"
+
+    def do_detach(self, rest: str) -> str | None:
+        return "nothing is relayed here: there is nothing to detach from"
+
+    def do_theme(self, rest: str) -> str | None:
+        if rest not in self.available_themes:
+            return f"there is no theme {rest!r}{nearest(rest, self.available_themes)}"
+        self.theme = rest
+        return None
+
+    def do_help(self, rest: str) -> str | None:
+        self.action_help()
+        return None
+
+    def do_quit(self, rest: str) -> str | None:
+        self.action_leave()
+        return None

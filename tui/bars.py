@@ -186,8 +186,13 @@ class Prompt(Vertical):
         self._put(past[self._at] if self._at < len(past) else "")
         self._hint()
 
+    def put(self, text: str) -> None:
+        """Begin the line with a text."""
+        self._put(text)
+        self._hint()
+
     def _put(self, text: str) -> None:
-        self._own = True
+        self._own = self.line.value != text
         self.line.value = text
         self.line.cursor_position = len(text)
 

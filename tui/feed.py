@@ -108,6 +108,9 @@ class Feed(Protocol):
 
     def matching(self, filter: Filter) -> Search: ...
 
+    def offsets(self, row: int) -> Sequence[int]:
+        """Where in the file the records of a row begin, what came before it was changed among them."""
+
     def close(self) -> None: ...
 
 
@@ -228,6 +231,13 @@ class Indexed:
 
     def matching(self, filter: Filter) -> Search:
         return self.index.matching(filter)
+
+    def offsets(self, row: int) -> Sequence[int]:
+        columns = self.index.columns
+        odd = columns.odd.get(row)
+        places = (columns.place[row] << 2,) if odd is None else odd.places
+        came = columns.originals.get(row)
+        return places if came is None else (came, *places)
 
     def close(self) -> None:
         self.index.close()

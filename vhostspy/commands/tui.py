@@ -35,7 +35,7 @@ def run(options: Namespace) -> int:
         feed = Indexed(options.file, device=options.device, rules=Rules(disabled(options), profile(options)))
     except CaptureError as error:
         raise WrongUse(f"{options.file}: {error}") from None
-    return Screen(feed, filter_).run() or 0
+    return Screen(feed, filter_, source=options.file, marks_beside=options.file).run() or 0
 
 
 def require_textual() -> None:

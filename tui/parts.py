@@ -1,0 +1,278 @@
+"""The parts of the screen, and how they follow the store: the foundation of the application."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import events
+from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.screen import Screen as TextualScreen
+
+from vhostspy.filter import Filter
+from vhostspy.message import Message
+from vhostspy.output.units import escape, plural
+
+from .bars import Keys, Prompt, Title
+from .bytes import bytes_lines
+from .feed import Feed
+from .keys import KEYS
+from .line import Span
+from .list import Head, MessageList
+from .message import CLOSED, message_lines
+from .pane import Pane
+from .state import state_lines
+from .store import Store
+
+#: seconds between two looks at the feed, and how long each may take
+TICK_S = 0.05
+BUDGET_S = 0.012
+#: widths of the screen below which octets stand in eights, and below which one pane is shown at a time
+MEDIUM, NARROW = 200, 120
+PANES = ("message", "bytes", "state")
+
+
+class Parts(App[int]):
+    """List, panes and bars over one feed; which of them is in focus; how much room each has."""
+
+    CSS_PATH = "screen.tcss"
+    TITLE = "vhostspy"
+    ENABLE_COMMAND_PALETTE = True
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *(Binding(key.keys, key.action, key.text, show=False) for key in KEYS if key.keys and key.action),
+        Binding("plus", "grow(1)", "a larger list", show=False),
+        Binding("minus", "grow(-1)", "a smaller list", show=False),
+        Binding("ctrl+c", "leave", "quit", show=False, priority=True),
+    ]
+
+    def __init__(self, feed: Feed, filter: Filter | None = None, *, name: str = "") -> None:
+        super().__init__()
+        self.feed = feed
+        self.store = Store(feed, filter)
+        self.name_shown = name or feed.name
+        self.closed = CLOSED
+        #: the session of the session pane; None: the message's
+        self.session_shown: int | None = None
+        self._share = 60
+        self._front = "message"
+        self._details_row: tuple[object, ...] | None = None
+        # the parts are kept here: what is on the screen may be another page
+        self.title_bar = Title()
+        self.listed = MessageList(self.store)
+        self.upper = Vertical(Head(self.listed), self.listed, id="upper")
+        self.panes = {
+            "message": Pane("message", id="message"),
+            "bytes": Pane("bytes", id="bytes"),
+            "state": Pane("session", id="state"),
+        }
+        self.lower = Horizontal(*self.panes.values(), id="lower")
+        self.prompt = Prompt()
+        self.key_bar = Keys()
+
+    def compose(self) -> ComposeResult:
+        yield self.title_bar
+        yield self.upper
+        yield self.lower
+        yield self.prompt
+        yield self.key_bar
+
+    def on_mount(self) -> None:
+        self._fit(self.size.width)
+        self._show_front()
+        self.feed.advance(BUDGET_S)
+        self.store.advance(BUDGET_S)
+        self.listed.focus()
+        self.update_all()
+        self.set_interval(TICK_S, self._tick)
+
+    # -- parts
+
+    @property
+    def home(self) -> TextualScreen[object]:
+        """The screen with the list; pages lie upon it."""
+        return self.screen_stack[0]
+
+    def pane(self, name: str) -> Pane:
+        return self.panes[name]
+
+    def say(self, text: str, role: str = "plain") -> None:
+        """A word in the bottom line, until the next key."""
+        self.key_bar.say(text, role)
+
+    # -- time passes
+
+    def _tick(self) -> None:
+        self.work(BUDGET_S)
+
+    def work(self, budget_s: float = BUDGET_S) -> None:
+        """Have the feed and the store work for a while, and show what came of it; then go on by itself."""
+        if not self.is_running or not self.listed.is_attached:
+            return
+        more = self.feed.advance(budget_s)
+        self.store.advance(budget_s)
+        if self.store.missed:
+            self.say(f"“{escape(self.store.missed)}” is nowhere in what is shown", "warning")
+            self.store.missed = ""
+        self.update_all()
+        if more or self.store.busy is not None:
+            self.set_timer(0.001, lambda: self.work(budget_s))
+
+    def update_all(self) -> None:
+        """Bring the picture up to what is known."""
+        self.listed.update()
+        self._show_title()
+        self.show_details()
+
+    def _show_title(self) -> None:
+        feed, store = self.feed, self.store
+        counts = feed.counts()
+        left: list[Span] = [(" vhostspy ", "title"), (f" {escape(self.name_shown)} ", "plain")]
+        if store.paused_at is not None:
+            left.append((f"  ‖ paused, {feed.rows - store.rows} new", "warning"))
+        elif feed.live:
+            left.append(("  ● live", "ok"))
+        elif feed.note:
+            left.append((f"  {escape(feed.note)}", "warning"))
+        right: list[Span] = []
+        if feed.progress < 1:
+            right.append((f"{int(feed.progress * 100)} %  ", "title"))
+        right.append((f"{plural(counts.messages, 'message')}  ", "dim"))
+        if counts.sessions > 1:
+            right.append((f"{plural(counts.sessions, 'session')}  ", "dim"))
+        if counts.waiting and feed.live:
+            right.append((f"{counts.waiting} waiting  ", "warning"))
+        if counts.errors:
+            right.append((f"● {plural(counts.errors, 'error')}  ", "error"))
+        if counts.warnings:
+            right.append((f"▲ {plural(counts.warnings, 'warning')}  ", "warning"))
+        if feed.rows and feed.start_ns:
+            right.append((clock(feed.glance(feed.rows - 1).monotonic_ns - feed.start_ns), "plain"))
+        right.append((" ", "plain"))
+        self.title_bar.show(tuple(left), tuple(right))
+        words = []
+        if store.filter is not None:
+            words.append(f"filter: {escape(store.filter.text)}")
+        words += [word for on, word in ((store.only_fds, "with descriptors"), (store.only_marked, "marked"),
+                                        (not store.with_events, "without events"), (store.folded, "folded"),
+                                        (store.follow and feed.live, "following")) if on]  # fmt: skip
+        shown = f"{store.places} of {store.rows}" if store.narrowed or store.folded else ""
+        if store.busy is not None:
+            shown += f"  {int(store.busy * 100)} % searched, Esc stops"
+        self.upper.border_title = "  ".join(part for part in (" · ".join(words) or "messages", shown) if part)
+
+    def show_details(self, *, anew: bool = False) -> None:
+        """The panes follow the row in focus."""
+        if anew:
+            self._details_row = None
+        store = self.store
+        if not self.feed.rows:
+            return
+        row = min(store.focus, self.feed.rows - 1)
+        glance = self.feed.glance(row)
+        seen = (row, store.version, glance.partner, glance.severity, self.closed)
+        if seen == self._details_row:
+            return
+        keep = self._details_row is not None
+        self._details_row = seen
+        mark = store.marks.get(row)
+        self.pane("message").make(lambda width: message_lines(self.feed, row, width, self.closed, mark), keep=keep)
+        self._show_bytes()
+        self.pane("state").make(lambda width: state_lines(self.feed, row, width, self.session_shown), keep=keep)
+        item = self.feed.item(row)
+        at = f"#{item.no}" if isinstance(item, Message) else "this event"
+        self.pane("state").border_title = f"session at {at}"
+
+    def _show_bytes(self) -> None:
+        row = min(self.store.focus, self.feed.rows - 1)
+        focused = self.pane("message")
+        line = focused.line if self._front == "message" or focused.has_focus else self.pane("bytes").line
+        lit = line.octets if line is not None and line.key and line.key[0] != "title" else None
+        self.pane("bytes").make(lambda width: bytes_lines(self.feed.item(row), width, lit))
+        if lit is not None and not self.pane("bytes").has_focus:
+            pane = self.pane("bytes")
+            pane.cursor = next((n for n, one in enumerate(pane.lines) if one.octets and one.octets[1] > lit[0]), 0)
+            pane.keep_in_sight()
+
+    # -- size
+
+    def on_resize(self, event: events.Resize) -> None:
+        self._fit(event.size.width)
+
+    def _fit(self, width: int) -> None:
+        self.home.set_class(width < NARROW, "narrow")
+        self.home.set_class(NARROW <= width < MEDIUM, "medium")
+
+    def _show_front(self) -> None:
+        for name in PANES:
+            self.pane(name).set_class(name == self._front, "front")
+
+    def action_grow(self, step: int) -> None:
+        self._share = max(20, min(85, self._share + 5 * step))
+        self.upper.styles.height = f"{self._share}fr"
+        self.lower.styles.height = f"{100 - self._share}fr"
+
+    # -- panes and focus
+
+    def action_next_pane(self, step: int = 1) -> None:
+        names = ("list", *PANES)
+        now = self.focused.id if self.focused is not None and self.focused.id in names else "list"
+        self.action_pane(names[(names.index(now) + step) % len(names)])
+
+    def action_pane(self, name: str) -> None:
+        if name in PANES:
+            self._front = name
+            self._show_front()
+        if self.home.has_class("zoomed"):
+            self._zoom(name)
+        (self.panes.get(name) or self.listed).focus()
+
+    def action_zoom(self) -> None:
+        if self.home.has_class("zoomed"):
+            self.home.remove_class("zoomed", "zoom-list", "zoom-lower")
+        else:
+            self._zoom(self.focused.id if self.focused is not None and self.focused.id else "list")
+
+    def _zoom(self, name: str) -> None:
+        self.home.add_class("zoomed")
+        self.home.set_class(name not in PANES, "zoom-list")
+        self.home.set_class(name in PANES, "zoom-lower")
+
+    def action_enter(self) -> None:
+        if isinstance(self.focused, MessageList):
+            self.action_pane("message")
+
+    def on_message_list_moved(self) -> None:
+        self.say("")
+        self.show_details()
+        self._show_title()
+
+    def on_message_list_chosen(self) -> None:
+        self.action_enter()
+
+    def on_pane_moved(self, event: Pane.Moved) -> None:
+        if event.pane.id in ("message", "bytes"):
+            self._show_bytes()
+
+    def on_pane_folded(self, event: Pane.Folded) -> None:
+        if event.line.key and event.line.key[0] == "member":
+            self.closed = self.closed ^ {event.line.key[1]}
+            self.show_details()
+
+    # -- leaving
+
+    def action_quit_or_back(self) -> None:
+        if self.home.has_class("zoomed"):
+            self.action_zoom()
+        elif not isinstance(self.focused, MessageList):
+            self.listed.focus()
+        else:
+            self.action_leave()
+
+    def action_leave(self) -> None:
+        self.exit(0)
+
+
+def clock(ns: int) -> str:
+    minutes, rest = divmod(ns // 100_000_000, 600)
+    return f"{minutes:02}:{rest // 10:02}.{rest % 10}"
