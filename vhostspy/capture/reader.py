@@ -36,8 +36,6 @@ from .record import (
     unpack_descriptor,
 )
 
-#: octets read at once; a packet block always fits
-_WINDOW: Final = 1 << 20
 #: the longest block that can be one: more is damage
 _MOST_BLOCK: Final = 1 << 28
 #: room for options behind a packet
@@ -91,6 +89,9 @@ class Reader:
 
     Raises OSError if the file cannot be opened or read, CaptureError while iterating.
     """
+
+    #: octets read at once; a packet block always fits
+    window = 1 << 20
 
     def __init__(self, source: str | os.PathLike[str] | int | bytes | bytearray | memoryview, *, follow: bool = False):
         self.follow = follow
@@ -198,13 +199,13 @@ class Reader:
         if len(self._window) - self._at >= size:
             return True
         if self._octets is not None:
-            self._window = bytes(self._octets[self.offset : self.offset + max(size, _WINDOW)])
+            self._window = bytes(self._octets[self.offset : self.offset + max(size, self.window)])
         elif self._stream:
             parts = [self._window[self._at :]]
             got = len(parts[0])
             while got < size:
                 try:
-                    part = os.read(self._fd, _WINDOW)
+                    part = os.read(self._fd, self.window)
                 except BlockingIOError:
                     break
                 if not part:
@@ -213,7 +214,7 @@ class Reader:
                 got += len(part)
             self._window = b"".join(parts)
         else:
-            self._window = os.pread(self._fd, max(size, _WINDOW), self.offset)
+            self._window = os.pread(self._fd, max(size, self.window), self.offset)
         self._at = 0
         return len(self._window) >= size
 
@@ -378,6 +379,27 @@ class Reader:
         if ours and not (cut or count or offset or flags & INCOMPLETE) and len(data) == length:
             self._know(block, record)
         return record, offset
+
+    def _same(self) -> Record | None:
+        """The record at ``_at``, if it begins as one before; the block must be in the window."""
+        window, at = self._window, self._at
+        if len(window) - at < _SHAPE.size:
+            return None
+        head, middle, number, wall, mono, span, rest = _shape(window, at)
+        like = self._known.get(middle)
+        if like is None:
+            return None
+        (
+            same_head, same_rest, total, again, behind, kind, session, previous, protocol, channel, channel_no, sender,
+            flags, reads, order, length, fds_at,
+        ) = like  # fmt: skip
+        if head != same_head or rest != same_rest or window[at + total - 4 : at + total] != again:
+            return None
+        octets = window[at + _HEADS : at + behind]
+        return Record(
+            kind, number, wall, mono, span, session, previous, protocol, channel, channel_no, sender, flags, reads,
+            order, length, octets, fds_at,
+        )  # fmt: skip
 
     def _know(self, block: bytes, record: Record) -> None:
         """What this record begins with need not be looked at again: it is a whole message of our shape."""
