@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from vhostspy.capture.reader import CaptureError, Reader
-from vhostspy.capture.record import EVENT, MESSAGE, ORIGINAL, RAW
+from vhostspy.capture.record import EVENT, MESSAGE, ORIGINAL, RAW, SAMPLE
 from vhostspy.message import Event
 from vhostspy.pipeline import Item, Pipeline
 from vhostspy.rules.engine import Rules
@@ -29,7 +29,7 @@ def straight(source: str | bytes, rules: Rules | None = None, device: str | None
         try:
             for record in reader:
                 given = list(pipeline.feed(record))
-                if record.kind in (MESSAGE, RAW, EVENT) and not record.flags & ORIGINAL:
+                if record.kind in (MESSAGE, RAW, EVENT, SAMPLE) and not record.flags & ORIGINAL:
                     run.items.append(given.pop())
                     run.sessions.append(dict(pipeline.sessions))
                     run.asides[-1].extend(given)

@@ -11,10 +11,13 @@ from array import array
 from bisect import bisect_left
 from typing import NamedTuple
 
-from vhostspy.capture.record import EVENT, INCOMPLETE, Descriptor, Record
+from vhostspy.capture.record import EVENT, INCOMPLETE, MESSAGE, RAW, SAMPLE, Descriptor, Record
 from vhostspy.dissectors.codec import NOTHING_KNOWN, Context
 from vhostspy.message import Message, read
 
+#: kinds of records that become rows, and those among them that are no messages
+ROWS = (MESSAGE, RAW, EVENT, SAMPLE)
+EVENTS = (EVENT, SAMPLE)
 #: in ``partner``: there is none
 NOBODY = 0xFFFFFFFF
 #: in ``state``: worst finding 0 to 3, and bits
@@ -34,7 +37,7 @@ _FD = Descriptor()
 class Shape(NamedTuple):
     """What many rows have in common."""
 
-    #: record kind: MESSAGE, RAW, EVENT
+    #: record kind, one of ROWS
     kind: int
     #: a message of that shape, of no session, without time, number and payload; None: events
     message: Message | None
@@ -98,7 +101,7 @@ class Columns:
         """The number of this record's shape, which is kept from now on if there is room."""
         kind, header = record.kind, record.data[:MOST_HEADER]
         message = None
-        if kind != EVENT:
+        if kind not in EVENTS:
             message = read(record._replace(data=header, fds=(_FD,) * len(record.fds)), NOTHING_KNOWN)
             header = header[: message.payload_at]
             if message.msgid is not None:
@@ -159,7 +162,7 @@ class Columns:
             len(places) > 1
             or record.flags & INCOMPLETE
             or number > _MOST_NUMBER
-            or not (number or record.kind == EVENT)
+            or not (number or record.kind in EVENTS)
         ):
             self.odd[row] = Odd(places, number, record.flags)
 
@@ -181,7 +184,7 @@ class Columns:
         found = bisect_left(self.no, no)
         while found < len(self.no) and self.no[found] == no:
             shape = self.shapes[self.shape[found]]
-            if shape.kind != EVENT and self.number(found) == no:
+            if shape.kind not in EVENTS and self.number(found) == no:
                 return found
             found += 1
         return None

@@ -12,14 +12,13 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from vhostspy.capture.reader import CaptureError
-from vhostspy.capture.record import EVENT
 from vhostspy.filter import Filter
 from vhostspy.message import Event, Finding, Message, answering, awaiting, judged, read
 from vhostspy.pipeline import Item
 from vhostspy.rules.engine import Rules
 from vhostspy.session.state import Session
 
-from .columns import AWAITED, NOBODY, ODD, SEVERITY, Columns
+from .columns import AWAITED, EVENTS, NOBODY, ODD, SEVERITY, Columns
 from .scan import Records, Scanner
 from .search import Search
 from .study import Stretch, Study
@@ -228,10 +227,10 @@ class Index:
     def _make(self, row: int) -> Item:
         columns = self.columns
         studied = row < self.studied
-        if studied and (columns.state[row] & ODD or columns.shapes[columns.shape[row]].kind == EVENT):
+        if studied and (columns.state[row] & ODD or columns.shapes[columns.shape[row]].kind in EVENTS):
             return self._with_findings(row, self._stretch(row).item(row))
         record = self._records.row(row)
-        if record.kind == EVENT:
+        if record.kind in EVENTS:
             return next(iter([*self._study.pipeline.from_snapshot(self._study.checkpoints[0]).feed(record)][-1:]))
         context = columns.contexts[columns.context[row] if studied else columns.context[-1] if columns.context else 0]
         came = self._records.came(row)

@@ -6,9 +6,10 @@ from array import array
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
-from vhostspy.capture.record import EVENT
 from vhostspy.filter import PLACE, SORT, Filter
 from vhostspy.message import Message
+
+from .columns import EVENTS
 
 if TYPE_CHECKING:
     from .index import Index
@@ -73,7 +74,7 @@ class Search:
         shapes = self._index.columns.shapes
         for shape in shapes[len(self._verdicts) :]:
             verdict = _ASK
-            if shape.kind == EVENT:
+            if shape.kind in EVENTS:
                 verdict = _NO
             elif shape.message is not None:
                 known = self.filter.verdict(shape.message, SORT)

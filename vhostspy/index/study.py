@@ -12,13 +12,13 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from vhostspy.capture.reader import CaptureError, Reader
-from vhostspy.capture.record import EVENT, MESSAGE, ORIGINAL, RAW, Record
+from vhostspy.capture.record import ORIGINAL, Record
 from vhostspy.message import Event, Finding, Message
 from vhostspy.pipeline import Item, Pipeline, Snapshot
 from vhostspy.rules.engine import Rules
 from vhostspy.session.state import Session
 
-from .columns import AWAITED, NOBODY, ODD, SEVERITY, Columns
+from .columns import AWAITED, NOBODY, ODD, ROWS, SEVERITY, Columns
 from .scan import Records
 
 SEVERITIES = {"note": 1, "warning": 2, "error": 3}
@@ -98,7 +98,7 @@ class Study:
         """The next row's number, after this record."""
         items = tuple(self.pipeline.feed(record))
         kind = record.kind
-        if kind not in (MESSAGE, RAW, EVENT) or record.flags & ORIGINAL:
+        if kind not in ROWS or record.flags & ORIGINAL:
             self._asides(row, items)
             return row
         if len(items) > 1:
