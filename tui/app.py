@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
+from typing import TYPE_CHECKING
 
 from textual.app import SystemCommand
 from textual.screen import Screen as TextualScreen
 
 from vhostspy.errors import nearest
 from vhostspy.filter import Filter
+from vhostspy.output.units import escape, plural
 
+from .choice import Choice
 from .choose import complete_filter, filter_trouble
 from .columns import BY_NAME as COLUMN_NAMES
 from .commands import COMMANDS, Command, complete, find
@@ -18,19 +21,30 @@ from .explain import names
 from .feed import Feed
 from .give import Giving
 
+if TYPE_CHECKING:
+    from .live import Relay
+
 
 class Screen(Giving):
     """One capture on the screen.
 
     source: where it is, for what copies from it. marks_beside: the file beside which marks are kept, "" for none.
+    relay: the one that writes it, None for a file; it stays the caller's.
     """
 
     def __init__(
-        self, feed: Feed, filter: Filter | None = None, *, source: str | int = "", marks_beside: str = ""
+        self,
+        feed: Feed,
+        filter: Filter | None = None,
+        *,
+        source: str | int = "",
+        marks_beside: str = "",
+        relay: Relay | None = None,
     ) -> None:
         super().__init__(feed, filter)
         self.source = source
         self.marks_beside = marks_beside
+        self.relay = relay
 
     # -- live
 
@@ -47,6 +61,56 @@ class Screen(Giving):
         still = self.store.pause()
         self.update_all()
         self.say("the picture stands still; the traffic goes on" if still else "")
+
+    def while_live(self) -> None:
+        """Called at each tick: what the relay says is for people."""
+        if self.relay is not None:
+            for text in self.relay.heard():
+                self.say(escape(text.removeprefix("vhostspy: ")), "note")
+
+    def action_leave(self) -> None:
+        relay = self.relay
+        if relay is None or not relay.alive:
+            self._leave_ended()
+            return
+        if not relay.ours:
+            self.exit(0)
+            return
+        open_ = sum(1 for session in self.feed.sessions(self.feed.rows - 1).values() if session.ended is None)
+        state = f"{plural(open_, 'session')} would end with it" if open_ else "no session is open"
+        kept = "" if relay.path else "\nWhat has passed is kept in no file (x writes one)."
+        self.push_screen(
+            Choice(
+                f"The relay still runs: {state}.{kept}",
+                (("e", "end the relay, and leave"), ("l", "leave it running; vhostspy tui watches it again")),
+            ),
+            self._left,
+        )
+
+    def _leave_ended(self) -> None:
+        """Nothing runs any more; but what was kept in no file would be lost."""
+        if self.relay is not None and not self.relay.path and self.feed.rows and not self.written:
+            self.push_screen(
+                Choice("What has passed is kept in no file, and would be lost.", (("q", "quit"), ("x", "write it"))),
+                lambda answer: self.exit(0) if answer == "q" else self.action_export() if answer == "x" else None,
+            )
+        else:
+            self.exit(0)
+
+    def _left(self, answer: str | None) -> None:
+        if answer == "e" and self.relay is not None:
+            self.relay.end()
+            self.exit(0)
+        elif answer == "l":
+            self.exit(0)
+
+    def _ask(self, do: str, said: str, **members: str) -> str | None:
+        if self.relay is None:
+            return "nothing is relayed here: this is a capture"
+        trouble = self.relay.ask(do, **members)
+        if not trouble:
+            self.say(said)
+        return trouble or None
 
     # -- the screen
 
@@ -204,10 +268,10 @@ class Screen(Giving):
         return None
 
     def do_note(self, rest: str) -> str | None:
-        return "nothing is relayed here: there is nobody to write a note"
+        return self._ask("annotate", "the note is in the capture", text=rest)
 
     def do_detach(self, rest: str) -> str | None:
-        return "nothing is relayed here: there is nothing to detach from"
+        return self._ask("detach", "the relay records no more; its traffic goes on")
 
     def do_theme(self, rest: str) -> str | None:
         if rest not in self.available_themes:

@@ -143,8 +143,8 @@ class Choosing(Parts):
 
     # -- marks
 
-    def load_marks(self) -> None:
-        """What was marked the last time; once all rows are known."""
+    def all_known(self) -> None:
+        """What was marked the last time is marked again."""
         if self._loaded or not self.marks_beside:
             return
         self._loaded = True

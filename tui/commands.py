@@ -44,7 +44,7 @@ COMMANDS = (
     Command("explain", "NAME", "a message, feature, structure, device or rule", "explain", "explain"),
     Command("session", "NUMBER", "show that session in the session pane; without one, the message's", "session"),
     Command("rings", "", "the rings, as of the message", "rings"),
-    Command("timeline", "[FILE]", "what is shown as a sequence diagram; into a file (.mmd: Mermaid)", "timeline", "file"),
+    Command("timeline", "[FILE]", "a sequence diagram of what is shown; .mmd: for Mermaid", "timeline", "file"),
     Command("statistics", "", "counts, latencies, findings by rule", "statistics"),
     Command("copy", "FORM [FILE]", "the message as text, json, scapy or c, into the clipboard or a file", "copy", FORMS,
             False),

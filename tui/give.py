@@ -17,6 +17,8 @@ class Giving(Pages):
 
     #: where the capture is: a path, or a descriptor of one without a name
     source: str | int = ""
+    #: all of it has been written to a file
+    written = False
 
     def action_copy(self) -> None:
         self.prompt.ask(
@@ -61,6 +63,7 @@ class Giving(Pages):
             return str(wrong)
         except OSError as error:
             return f"{path}: {error.strerror}"
+        self.written = self.written or not self.store.narrowed
         self.say(f"{plural(count, 'record')} written to {path}")
         return None
 

@@ -78,7 +78,8 @@ class MessageList(Drawn):
     def update(self) -> None:
         """The store may have changed: draw what is new of it. Cheap where nothing is."""
         store = self.store
-        seen = (store.version, store.places, store.focus, store.feed.rows, store.feed.studied)
+        region = self.scrollable_content_region
+        seen = (store.version, store.places, store.focus, store.feed.rows, store.feed.studied, region.size)
         if seen == self._seen:
             return
         self._seen = seen

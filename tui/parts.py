@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from time import monotonic_ns
 from typing import ClassVar
 
 from textual import events
@@ -12,7 +14,7 @@ from textual.screen import Screen as TextualScreen
 
 from vhostspy.filter import Filter
 from vhostspy.message import Message
-from vhostspy.output.units import escape, plural
+from vhostspy.output.units import duration, escape, plural
 
 from .bars import Keys, Prompt, Title
 from .bytes import bytes_lines
@@ -35,6 +37,9 @@ PANES = ("message", "bytes", "state")
 
 class Parts(App[int]):
     """List, panes and bars over one feed; which of them is in focus; how much room each has."""
+
+    #: the clock by which a live silence is told
+    now_ns: Callable[[], int] = staticmethod(monotonic_ns)
 
     CSS_PATH = "screen.tcss"
     TITLE = "vhostspy"
@@ -103,13 +108,22 @@ class Parts(App[int]):
     # -- time passes
 
     def _tick(self) -> None:
+        self.while_live()
         self.work(BUDGET_S)
+
+    def while_live(self) -> None:
+        """Called at each tick."""
+
+    def all_known(self) -> None:
+        """Called when the feed has nothing to do for now."""
 
     def work(self, budget_s: float = BUDGET_S) -> None:
         """Have the feed and the store work for a while, and show what came of it; then go on by itself."""
         if not self.is_running or not self.listed.is_attached:
             return
         more = self.feed.advance(budget_s)
+        if not more:
+            self.all_known()
         self.store.advance(budget_s)
         if self.store.missed:
             self.say(f"“{escape(self.store.missed)}” is nowhere in what is shown", "warning")
@@ -141,7 +155,8 @@ class Parts(App[int]):
         if counts.sessions > 1:
             right.append((f"{plural(counts.sessions, 'session')}  ", "dim"))
         if counts.waiting and feed.live:
-            right.append((f"{counts.waiting} waiting  ", "warning"))
+            age = duration(max(0, self.now_ns() - counts.since_ns))
+            right.append((f"{counts.waiting} waiting for {age}  ", "warning"))
         if counts.errors:
             right.append((f"● {plural(counts.errors, 'error')}  ", "error"))
         if counts.warnings:
@@ -170,7 +185,7 @@ class Parts(App[int]):
             return
         row = min(store.focus, self.feed.rows - 1)
         glance = self.feed.glance(row)
-        seen = (row, store.version, glance.partner, glance.severity, self.closed)
+        seen = (row, store.version, glance.partner, glance.severity, glance.studied, self.closed)
         if seen == self._details_row:
             return
         keep = self._details_row is not None

@@ -1,21 +1,30 @@
-"""``vhostspy tui FILE``: a capture on the screen."""
+"""``vhostspy tui [FILE|PATH]``: a capture on the screen, or a relay that runs."""
 
 from __future__ import annotations
 
+import os
+import stat
 import sys
 from typing import TYPE_CHECKING
 
 from vhostspy.capture.reader import CaptureError
-from vhostspy.errors import WrongUse
+from vhostspy.errors import Failure, WrongUse
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
+
+    from vhostspy.filter import Filter
+    from vhostspy.rules.engine import Rules
+    from vhostspy.tui.live import Relay
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     from vhostspy.arguments import add_rule_arguments, device
 
-    parser.add_argument("file", metavar="FILE", help="a capture")
+    parser.add_argument(
+        "file", metavar="FILE|PATH", nargs="?",
+        help="a capture; or the --listen path of a running relay, to watch it (without: the only one that runs)",
+    )  # fmt: skip
     parser.add_argument("-Y", "--filter", metavar="FILTER", help="begin with the messages that match (docs/filters.md)")
     parser.add_argument("--device", metavar="TYPE", type=device, help="what the back-end is, where it cannot be told")
     add_rule_arguments(parser)
@@ -23,19 +32,72 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> int:
     require_textual()
-    from vhostspy.arguments import disabled, profile
+    require_terminal()
+    if options.junit or options.baseline:
+        raise WrongUse("--junit and --baseline are for vhostspy check")
     from vhostspy.filter import asked_for
-    from vhostspy.rules.engine import Rules
+
+    filter_ = asked_for(options.filter) if options.filter else None
+    if options.file is None or _is_relay(options.file):
+        from vhostspy.inspection import NoRelay, find
+        from vhostspy.tui.live import watched
+
+        try:
+            relay = watched(find(options.file))
+        except NoRelay as none:
+            raise Failure(str(none)) from None
+        try:
+            return watch(relay, options, filter_)
+        finally:
+            relay.close()
+    return _capture(options, filter_)
+
+
+def _is_relay(name: str) -> bool:
+    """A socket, or the name of an abstract one: no capture is either."""
+    try:
+        return stat.S_ISSOCK(os.stat(name).st_mode)
+    except OSError:
+        return name.startswith("@")
+
+
+def _capture(options: Namespace, filter_: Filter | None) -> int:
     from vhostspy.tui.app import Screen
     from vhostspy.tui.feed import Indexed
 
-    filter_ = asked_for(options.filter) if options.filter else None
-    require_terminal()
     try:
-        feed = Indexed(options.file, device=options.device, rules=Rules(disabled(options), profile(options)))
+        feed = Indexed(options.file, device=options.device, rules=_rules(options))
     except CaptureError as error:
         raise WrongUse(f"{options.file}: {error}") from None
     return Screen(feed, filter_, source=options.file, marks_beside=options.file).run() or 0
+
+
+def _rules(options: Namespace) -> Rules:
+    from vhostspy.arguments import disabled, profile
+    from vhostspy.rules.engine import Rules
+
+    return Rules(disabled(options), profile(options))
+
+
+def watch(relay: Relay, options: Namespace, filter_: Filter | None, strict: bool = False) -> int:
+    """The screen on a relay, until somebody leaves it. Gives the exit status."""
+    from vhostspy.tui.app import Screen
+    from vhostspy.tui.feed import Indexed
+
+    name = f"{os.path.basename(relay.names[0])} ⇄ {os.path.basename(relay.names[1])}"
+    feed = Indexed(
+        relay.fd, name, follow=True, device=options.device, rules=_rules(options), alive=lambda: relay.alive
+    )  # fmt: skip
+    screen = Screen(feed, filter_, source=relay.path or relay.fd, marks_beside=relay.path, relay=relay)
+    status = screen.run() or 0
+    if relay.alive:
+        sys.stderr.write(
+            f"vhostspy: the relay goes on (process {relay.pid}); vhostspy tui watches it again, "
+            f"kill {relay.pid} ends it\n"
+        )
+        return status
+    status = status or relay.status
+    return 1 if strict and not status and feed.counts().errors else status
 
 
 def require_textual() -> None:
