@@ -116,3 +116,15 @@ def test_requests_that_were_under_way(brought_back: bool) -> None:
     set_up(talk)
     no = kick(talk).no
     assert broken(talk, "VU-SES-03") == [("warning", FRONT, no)] * (not brought_back)
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_connection_while_another_is_there(gone: bool) -> None:
+    """VPP-418: the second was accepted, and nothing came."""
+    earlier = agreed()
+    if gone:
+        earlier.event("eof", sender=FRONT)
+    talk = Again(earlier)
+    no = talk.front_end("GET_FEATURES").no
+    assert broken(talk, "VU-SES-04") == [("note", FRONT, no)] * (not gone)
+    assert broken(talk, "VU-RC-01") == [("note", FRONT, no)] * gone

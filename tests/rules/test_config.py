@@ -92,3 +92,17 @@ def test_asked_before_features(who: str | None, note: bool) -> None:
     talk.front_end("SET_PROTOCOL_FEATURES", protocol_features=CONFIG)
     no = talk.front_end("GET_CONFIG", **fields()).no
     assert broken(talk, "VU-CFG-08") == [("note", FRONT, no)] * note
+
+
+@pytest.mark.parametrize(
+    "device, length, at, note",
+    [("block", 200, 99, True), ("block", 96, 95, False), ("block", 200, 20, False), ("nothing", 200, 99, False)],
+)
+def test_something_behind_the_configuration(device: str, length: int, at: int, note: bool) -> None:
+    """QEMU f8ffcb2bda: memory of the back-end's got out."""
+    talk = of_device(device)
+    talk.front_end("GET_CONFIG", **fields(length=length))
+    config = bytearray(length)
+    config[at] = 7
+    no = talk.reply("GET_CONFIG", **(fields(length=length) | {"config": bytes(config)})).no
+    assert broken(talk, "VU-CFG-09") == [("note", BACK, no)] * note

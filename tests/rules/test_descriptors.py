@@ -151,3 +151,15 @@ def test_two_descriptors_for_libvhost_user(back_end: str | None) -> None:
     regions = [REGION, REGION | {"guest_address": 8192, "user_address": 0x9000}]
     talk.front_end("SET_MEM_TABLE", count=2, regions=regions, fds=[RAM] * 2)
     assert broken(talk, "VU-FD-16") == [("note", FRONT, 1)] * (back_end is not None)
+
+
+@pytest.mark.parametrize("times, between, note", [(50, False, False), (51, False, True), (200, True, False)])
+def test_descriptors_again_and_again(times: int, between: bool, note: bool) -> None:
+    """Snabb #560: the back-end closed none, and came to its limit."""
+    talk = Talk()
+    features(talk)
+    for count in range(times):
+        no = talk.front_end("SET_VRING_CALL", index=0, fds=[CALL._replace(eventfd_id=count)]).no
+        if between and count % 10 == 0:
+            talk.front_end("SET_VRING_NUM", index=0, num=256)
+    assert broken(talk, "VU-FD-17") == [("note", FRONT, no)] * note

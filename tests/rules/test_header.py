@@ -155,3 +155,11 @@ def test_where_todays_meaning_was_agreed_on_the_old_one_is_a_mistake() -> None:
     features(talk, protocol=1 << 19)
     talk.octets(header(42))
     assert broken(talk, "VU-SZ-01") == [("error", FRONT, 8)]
+
+
+@pytest.mark.parametrize("reads, length, note", [(1, 8, False), (2, 8, True), (2, 8192, False)])
+def test_a_message_in_pieces(reads: int, length: int, note: bool) -> None:
+    """A long one may have met the end of our own buffer."""
+    talk = Talk()
+    talk.octets(header(2, 1, length) + bytes(length), reads=reads)
+    assert broken(talk, "VU-HDR-12") == [("note", FRONT, 1)] * note

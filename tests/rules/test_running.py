@@ -100,3 +100,13 @@ def test_before_rings_are_started_the_back_end_may_speak() -> None:
     talk = agreed(1 << 5 | 1 << 9)
     talk.octets(pack("<III", 2, 1, 0), "backend", BACK)
     assert broken(talk, "VU-RUN-09") == []
+
+
+@pytest.mark.parametrize("virtio, note", [(VERSION_1, True), (MODERN, False)])
+def test_a_ring_that_its_kick_alone_starts(virtio: int, note: bool) -> None:
+    """rust-vmm PR#227: QEMU before 7.2 enabled no ring."""
+    talk = agreed()
+    talk.front_end("SET_FEATURES", features=virtio)
+    no = kick(talk).no
+    assert broken(talk, "VU-RUN-10") == [("note", FRONT, no)] * note
+    assert talk.state.rings[0].enabled == note

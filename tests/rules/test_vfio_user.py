@@ -43,6 +43,12 @@ class Vfio(Talk):
     ) -> tuple[Message, Message]:
         return self.send(command, payload, fds=fds), self.answer(command, reply)
 
+    def silent(self, seconds: int) -> int:
+        """Nothing passes, and whoever watches looks at the clock."""
+        self.at += seconds * SECOND
+        self.items += self.pipeline.tick(self.at)
+        return seconds
+
     def wait(self, ns: int) -> int:
         self.pause(ns)
         return ns
@@ -207,8 +213,33 @@ def wrong_then_right() -> list[Case]:
          lambda t: (t.ask(FEATURE, state(3), state(3)), t.send(MIG_READ, pack("<II", 72, 64)))),
         ("VF-MIG-06", "warning", CLIENT, lambda t: t.send(MIG_READ, pack("<II", 9000, 8192)),
          lambda t: t.send(MIG_READ, pack("<II", 4104, 4096))),
+        ("VF-DMA-12", "warning", SERVER, lambda t: pieces(t, 0, 0), lambda t: pieces(t, 0, 4096)),
+        ("VF-DMA-12", "warning", SERVER, lambda t: pieces(t, 0, 0), lambda t: pieces(t, 0, 0, count=64)),
+        ("VF-HDR-11", "note", CLIENT,
+         lambda t: (t.send(DMA_READ, pack("<QQ", 0, 4), sender=SERVER), t.send(RESET)),
+         lambda t: (t.send(DMA_READ, pack("<QQ", 0, 4), sender=SERVER),
+                    t.send(DMA_READ, pack("<QQ", 0, 4) + bytes(4), 1, sender=CLIENT), t.send(RESET))),
+        ("VF-STL-01", "error", 2,
+         lambda t: (t.send(DMA_READ, pack("<QQ", 0, 4), sender=SERVER), t.send(RESET), t.silent(6)),
+         lambda t: (t.send(RESET), t.silent(6), t.answer(RESET))),
+        ("VF-MIG-08", "warning", SERVER, lambda t: copied(t, reset=True), lambda t: copied(t, reset=False)),
         ("VF-MIG-07", "warning", CLIENT, lambda t: migrated(t, 64), lambda t: migrated(t, 10)),
     ]  # fmt: skip
+
+
+def pieces(talk: Vfio, *addresses: int, count: int = 4096) -> None:
+    """The server reads that much, from there."""
+    for address in addresses:
+        talk.send(DMA_READ, pack("<QQ", address, count), sender=SERVER)
+
+
+def copied(talk: Vfio, *, reset: bool) -> None:
+    """A migration begins, and its next step is refused."""
+    talk.ask(FEATURE, state(6), state(6))
+    if reset:
+        talk.ask(RESET)
+    talk.send(FEATURE, state(3))
+    talk.answer(FEATURE, b"", ERROR, error=22)
 
 
 def sub_region(talk: Vfio, offset: int) -> None:
@@ -268,6 +299,23 @@ def test_a_refused_region_is_not_there() -> None:
     talk.answer(MAP, b"", ERROR, error=17)
     talk.send(MAP, dma_map())
     assert broken(talk, "VF-DMA-04") == []
+
+
+@pytest.mark.parametrize("how", ["hangs up", "refuses", "answers"])
+def test_crossing_commands_that_an_end_does_not_cope_with(how: str) -> None:
+    """libvfio-user #279: the server waited for its data, and took the client's command for it."""
+    talk = negotiated()
+    asked = talk.send(DMA_READ, pack("<QQ", 0, 4), sender=SERVER)
+    crossing = talk.send(RESET)
+    if how == "hangs up":
+        talk.event("eof", sender=SERVER)
+    else:
+        error = ERROR if how == "refuses" else 0
+        talk.answer(RESET, b"", error, error=22 if error else 0, msgid=crossing.msgid)
+    harmed = [one for one in talk.findings if one.rule == "VF-HDR-11" and one.severity == "error"]
+    assert [(one.who, one.no, one.evidence) for one in harmed] == [(CLIENT, crossing.no, (asked.no, crossing.no))] * (
+        how != "answers"
+    )
 
 
 def test_the_servers_own_socket() -> None:

@@ -19,11 +19,26 @@ def _earlier(case: Case) -> Session | None:
     return earlier if earlier is not None and earlier.whole and case.sure else None
 
 
+def _alive(earlier: Session) -> bool:
+    """Nobody has closed it yet."""
+    return earlier.ended is None
+
+
+@rule("VU-SES-04", "note", "a back-end has one connection at a time", COMMUNICATION,
+      on=request("GET_FEATURES", "SET_OWNER"), malformed=True,
+      notes="The second one is served, refused, or left alone: back-ends differ (VPP-418, SPDK #3519).")  # fmt: skip
+def parallel(case: Case) -> Outcome:
+    earlier = _earlier(case)
+    if earlier is None or not _alive(earlier) or not case.first("VU-SES-04"):
+        return None
+    return f"expected one connection at a time, session {earlier.number} on the same sockets is still there"
+
+
 @rule("VU-RC-01", "note", "a front-end connects once", COMMUNICATION, on=request("GET_FEATURES", "SET_OWNER"),
       malformed=True, notes="A reconnect is normal: all is negotiated and set up anew.")  # fmt: skip
 def reconnected(case: Case) -> Outcome:
     earlier = _earlier(case)
-    if earlier is None or not case.first("VU-RC-01"):
+    if earlier is None or _alive(earlier) or not case.first("VU-RC-01"):
         return None
     ended = earlier.ended
     how = ""

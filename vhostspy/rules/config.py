@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from vhostspy.dissectors import virtio
+from vhostspy.dissectors.plan import plan
 from vhostspy.session import ledger as ledgers
 
 from .gates import FRONT
@@ -155,3 +157,22 @@ def before_features(case: Case) -> Outcome:
     if case.before.features_set or not case.sure or not case.first("VU-CFG-08"):
         return None
     return "GET_CONFIG: expected after SET_FEATURES, came before it"
+
+
+def _known_size(device: str | None) -> int:
+    """The bytes of its configuration that the specification knows; 0: not known."""
+    found = virtio.DEVICES.get(device or "")
+    sizes = [plan(layout, "<").size for layout in found.config] if found is not None else []
+    return max((size for size in sizes if size is not None), default=0) if None not in sizes else 0
+
+
+@rule("VU-CFG-09", "note", "behind what a device has in its configuration are zeros", SPACE, on=reply("GET_CONFIG"),
+      notes="Memory of the back-end's may get out there (QEMU f8ffcb2bda).")  # fmt: skip
+def something_behind(case: Case) -> Outcome:
+    offset, data = case.fields.get("offset", 0), case.fields.get("config", b"")
+    known = _known_size(case.before.device)
+    behind = data[max(0, known - offset) :] if known else b""
+    if not any(behind) or not case.first("VU-CFG-09"):
+        return None
+    text = f"{case.name}: expected zeros from byte {max(known, offset)} on, where a {case.before.device} device has "
+    return f"{text}nothing, came {behind[:8].hex(' ')}{' …' if len(behind) > 8 else ''}"

@@ -248,3 +248,28 @@ def several(case: Case) -> Outcome:
     if not case.first("VU-FD-16"):
         return None
     return f"{case.name}: expected one descriptor, since libvhost-user of QEMU 8.2 aborts, came {len(message.fds)}"
+
+
+#: guests that mask interrupts give a ring another call descriptor now and then, but not so often
+MANY_ALIKE = 50
+
+
+@rule("VU-FD-17", "note", "a ring's descriptors are not given again and again", "Snabb #560: numbers ran out at 1024",
+      on=request("SET_VRING_KICK", "SET_VRING_CALL", "SET_VRING_ERR", "SET_VRING_NUM", "SET_VRING_BASE",
+                 "SET_VRING_ADDR", "GET_VRING_BASE", "SET_VRING_ENABLE"),
+      notes="More than 50 of one kind for one ring, which nothing else was said of.")  # fmt: skip
+def again_and_again(case: Case) -> Outcome:
+    message, index = case.message, case.fields.get("index")
+    #: ring -> (name, how many, the first)
+    alike: dict[int | None, tuple[str | None, int, int]] = case.memory.of("VU-FD-17")
+    if not message.fds:
+        alike.pop(index, None)
+        return None
+    name, count, first = alike.get(index, (None, 0, 0))
+    if name != message.name:
+        name, count, first = message.name, 0, message.no
+    alike[index] = name, count + 1, first
+    if count != MANY_ALIKE or not case.first("VU-FD-17", index, name):
+        return None
+    text = f"{case.name}: expected a change now and then, this is number {count + 1} for ring {index} since #{first}; "
+    return Breach(f"{text}a back-end that closes none of them runs out of descriptors", evidence=(first,))

@@ -34,10 +34,10 @@ a finding. An **error** breaks a must, or a known peer; a **warning** breaks a s
 the finding weighs one step less and says so; a note is then left out. Who is recognised by what is in
 `vhostspy/rules/peers.py`; `--peer-profile END=NAME` says it, `END=unknown` has nobody excused.
 
-`--enforce` ends a session at its first error, before the message goes on. `--disable`, `--peer-profile` and `--baseline`
-hold for it as they do for `check`. Only messages end a session: what shows in a silence or at an end of file (an answer
-that does not come, two channels that wait for each other) holds nothing back, and rules about reconnects find nothing
-there, as each session is judged alone. `--strict` counts these too.
+`--enforce` ends a session at its first error, before the message goes on. `--disable`, `--peer-profile` and
+`--baseline` hold for it as they do for `check`. Only messages end a session: what shows in a silence or at an end of
+file (an answer that does not come, two channels that wait for each other) holds nothing back, and rules about
+reconnects find nothing there, as each session is judged alone. `--strict` counts these too.
 
 What was not seen is not judged: a capture that begins in the middle, or has a hole, is silent about what was agreed on
 before.

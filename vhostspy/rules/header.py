@@ -14,6 +14,8 @@ REPLY_ACK = 1 << 3
 #: the largest payload that front-ends and back-ends have room for, and what rust-vmm takes
 MOST_PAYLOAD = 2056
 MOST_PAYLOAD_RUST = 4096
+#: whoever sends so little has no reason to do it in pieces
+MOST_IN_ONE = 4096
 VENDOR_IDS = frozenset((1000, 1001, 1002, 1003, 1004, 1005, 1006, 1007))
 
 
@@ -149,6 +151,22 @@ def cut(case: Case) -> Outcome:
     if channel is not None and any(end != message.sender for end, _ in channel.closed):
         return None  # the other end had hung up: nobody wanted the rest
     return f"{case.name}: expected {message.length} bytes, came {len(message.data)} before the stream ended"
+
+
+@rule(
+    "VU-HDR-12", "note", "a message is sent in one piece",
+    "vhost-user, Communication; DPDK, libvhost-user, rust-vmm and passt take a short read for an error",
+    on=every(), malformed=True,
+    notes="vhostspy passes it on whole, so what a receiver makes of the pieces is only seen with --exact-reads.",
+)  # fmt: skip
+def in_pieces(case: Case) -> Outcome:
+    message = case.message
+    # a long one may have met the end of our own buffer
+    if message.reads < 2 or message.length > MOST_IN_ONE or message.marks & INCOMPLETE:
+        return None
+    if not case.first("VU-HDR-12", message.channel, message.sender):
+        return None
+    return f"{case.name}: expected {message.length} bytes at once, came in {message.reads} pieces"
 
 
 def _historic(slot: Slot) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from vhostspy.message import Message
+
 from .gates import FRONT
-from .rule import Breach, Case, Outcome, request, rule
+from .rule import Breach, Case, Memory, Outcome, request, rule
 from .vrings import inside
 
 IOMMU = "vhost-user, IOMMU support"
@@ -53,14 +55,17 @@ def update_of_nothing(case: Case) -> Outcome:
 def missed_again(case: Case) -> Outcome:
     #: addresses missed and not updated since -> message
     missed: dict[int, int] = case.memory.of("VU-IOT-05")
+    oldest = case.memory.of("oldest miss")
     kind, iova = case.fields["type"], case.fields["iova"]
     if kind == UPDATE:
         end = iova + case.fields["length"]
         for address in [one for one in missed if iova <= one < end]:
             del missed[address]
+        oldest.clear()  # somebody reads there
         return None
     if kind != MISS or case.message.channel != "backend":
         return None
+    oldest.setdefault("miss", case.message)
     earlier = missed.get(iova)
     if earlier is None:
         if len(missed) < MOST:
@@ -70,6 +75,12 @@ def missed_again(case: Case) -> Outcome:
         return None
     text = f"{case.name}: expected an update for {iova:#x} since the miss in #{earlier}, there was none"
     return Breach(text, who=0, evidence=(earlier,))
+
+
+def unserved_miss(memory: Memory) -> Message | None:
+    """The oldest miss since which no update has come."""
+    miss: Message | None = memory.of("oldest miss").get("miss")
+    return miss
 
 
 @rule("VU-IOT-06", "warning", "a translation is invalidated before another takes its place", IOMMU,

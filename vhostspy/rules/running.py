@@ -123,3 +123,19 @@ def speaks_while_suspended(case: Case) -> Outcome:
     if not case.first("VU-RUN-09", case.message.name):
         return None
     return f"{case.name}: expected only answers from the back-end as all rings are stopped"
+
+
+@rule("VU-RUN-10", "note", "it is clear what starts a ring: SET_VRING_ENABLE, or its kick alone", STATES,
+      on=request("SET_VRING_KICK"),
+      notes="Where PROTOCOL_FEATURES (bit 30) was offered and not acknowledged, the kick does; rust-vmm before PR#227 "
+      "waited to have it enabled.")  # fmt: skip
+def started_by_kick(case: Case) -> Outcome:
+    session = case.before
+    offered, agreed = session.virtio_offered or 0, session.virtio_agreed or 0
+    if not case.sure or not session.features_set or agreed & PROTOCOL_BIT or not offered & PROTOCOL_BIT:
+        return None
+    if not case.first("VU-RUN-10"):
+        return None
+    return (
+        f"SET_VRING_KICK: ring {case.fields['index']} is enabled by this alone, as PROTOCOL_FEATURES is not agreed on"
+    )

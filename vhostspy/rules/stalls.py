@@ -11,6 +11,7 @@ from vhostspy.message import Message
 from vhostspy.session import ledger as ledgers
 from vhostspy.session.state import Session
 
+from .iotlb import unserved_miss
 from .replies import SECOND, age, title
 from .rule import BOTH, Breach, Case, Moment, Outcome, event, every, reply, rule
 
@@ -33,11 +34,11 @@ def _unread(session: Session) -> bool:
 
 
 @rule("VU-STL-01", "error", "the ends do not wait for each other, on one channel each", CHANNEL,
-      on=event("waiting"))  # fmt: skip
+      on=event("waiting"), notes="A back-end that misses a translation waits for its update.")  # fmt: skip
 def crossed(moment: Moment) -> Outcome:
     session = moment.before
     now = moment.event.monotonic_ns
-    front, back = _oldest(session, FRONT_END), _oldest(session, BACK_END)
+    front, back = _oldest(session, FRONT_END), _oldest(session, BACK_END) or unserved_miss(moment.memory)
     if front is None or back is None or min(now - front.monotonic_ns, now - back.monotonic_ns) < CROSSED_NS:
         return None
     if session.protocol not in ("", "vhost-user") or _unread(session):

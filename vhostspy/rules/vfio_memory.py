@@ -154,3 +154,22 @@ def by_message(case: Case) -> Outcome:
             text = f"{called(case)}: expected no message for what #{one.no} has a descriptor for"
             return Breach(text, evidence=(one.no,))
     return None
+
+
+@rule("VF-DMA-12", "warning", "a transfer in pieces goes on where the last piece ended", "libvfio-user bb308a2",
+      on=command("DMA_READ", "DMA_WRITE"),
+      notes="Judged of pieces as large as the receiver takes: the same address twice.")  # fmt: skip
+def same_piece(case: Case) -> Outcome:
+    message, fields = case.message, case.fields
+    address, count = fields.get("address", 0), fields.get("count", fields.get("early_count", 0))
+    latest = case.memory.of("VF-DMA-12")
+    key = message.sender, message.channel
+    before, latest[key] = latest.get(key), (message.name, address, count, message.no)
+    if count < state(case.memory).limit(1 - message.sender, "max_data_xfer_size") or before is None:
+        return None
+    if before[:3] != (message.name, address, count) or not case.first("VF-DMA-12"):
+        return None
+    text = (
+        f"{called(case)}: expected the piece behind the one of #{before[3]}, came the same, {range_of(address, count)}"
+    )
+    return Breach(text, evidence=(before[3],))

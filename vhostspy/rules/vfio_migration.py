@@ -118,3 +118,31 @@ def read_to_the_end(case: Case) -> Outcome:
     notes["open"] = None
     text = f"{called(case)}: expected MIG_DATA_READ until less comes than was asked for, #{no} had all of it"
     return Breach(text, evidence=(no,))
+
+
+@rule("VF-MIG-08", "warning", "a reset does not undo a migration",
+      "libvfio-user 4f4fce4: put the state back to RUNNING",
+      on=(command("DEVICE_RESET", "DEVICE_FEATURE"), answer("DEVICE_FEATURE")), malformed=True,
+      notes="Where a state is refused after DEVICE_RESET during a migration.")  # fmt: skip
+def reset_in_migration(case: Case) -> Outcome:
+    message, fields = case.message, case.fields
+    notes = case.memory.of("VF-MIG-08")
+    if message.name == "DEVICE_RESET":
+        # the state is kept anew only after this
+        if state(case.memory).migration not in (None, ERROR, RUNNING):
+            notes["reset"] = message.no
+        return None
+    if message.kind == "request":
+        if fields.get("feature") == 2 and fields.get("set") and "reset" in notes:
+            notes["asked"] = message.no, STATES.get(fields.get("device_state", ERROR), "a state")
+        return None
+    no, wanted = notes.pop("asked", (0, ""))
+    if message.answers != no or not no:
+        return None
+    reset = notes.pop("reset")
+    if not message.refused:
+        return None
+    text = (
+        f"{called(case)}: expected {wanted} to be taken as asked in #{no}, it was refused; DEVICE_RESET #{reset} came "
+    )
+    return Breach(f"{text}during the migration, and may have put the state back to RUNNING", evidence=(reset, no))
