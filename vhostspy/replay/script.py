@@ -191,18 +191,17 @@ def _set_up(messages: list[Message]) -> int:
     """
     steps = [(at, step) for at, message in enumerate(messages) if (step := _ring_step(message)) is not None]
     wanted = {step for _, step in steps}
-    at = last = -1
-    for at, step in steps:
+    at = -1
+    for place, step in steps:
+        at = place if wanted else at
         wanted.discard(step)
-        if not wanted:
-            break
     if at < 0 or not any(step[0] == "start" for _, step in steps):
         return 0
-    for last, message in enumerate(messages[at:], at):
-        if message.kind == "request" and message.channel == "main" and last > at:
+    for following, message in enumerate(messages[at + 1 :], at + 1):
+        if message.kind == "request" and message.channel == "main":
             if message.name not in _SET_UP or _takes_down(message):
                 break
-            at = last
+            at = following
     last_no = messages[at].no
     return max(last_no, next((message.no for message in messages if message.answers == last_no), 0))
 
