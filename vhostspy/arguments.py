@@ -65,6 +65,17 @@ def device(text: str) -> str:
     return found.name
 
 
+def seconds(text: str) -> float:
+    """An argument's type: a number of seconds."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
+    return value
+
+
 def add_output_arguments(parser: argparse._ActionsContainer) -> None:
     """How messages are to be shown; the same words wherever they are."""
     parser.add_argument("--json", action="store_true", help="JSON lines")

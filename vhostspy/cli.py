@@ -24,13 +24,17 @@ COMMANDS = {
     "diff": "two recordings side by side: what was agreed on, then message by message",
     "tui": "inspect a capture on the screen",
     "replay": "play a recorded front-end or back-end to a real peer, and compare",
+    "rings": "how far the rings of a running session are, or were in a capture",
     "explain": "a message, feature bit, structure or device, with its source",
     "wireshark": "print or install the Wireshark dissector",
     "demo": "an embedded front-end and back-end, through the proxy",
 }
 
 #: what vhostspy calls itself, in processes of its own; in no help
-OWN_COMMANDS = {"_view": "follow a growing capture for the relay that writes it"}
+OWN_COMMANDS = {
+    "_view": "follow a growing capture for the relay that writes it",
+    "_sample": "look at the rings for a relay that records samples",
+}
 
 RELAY_HELP = """\
 Stands between a vhost-user front-end and its back-end, passes everything on unchanged, and shows each message by name

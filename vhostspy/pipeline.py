@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, Self
 
-from vhostspy.capture.record import DROPPED, EVENT, INCOMPLETE, MESSAGE, ORIGINAL, RAW, Record
+from vhostspy.capture.record import DROPPED, EVENT, INCOMPLETE, MESSAGE, ORIGINAL, RAW, SAMPLE, Record
 from vhostspy.dissectors import virtio
 from vhostspy.message import Event, Message, answering, awaiting, end_name, judged, read
 from vhostspy.rules.engine import Rules
@@ -95,7 +95,7 @@ class Pipeline:
         if record.kind == MESSAGE or record.kind == RAW:
             message = self._message(record)
             return before if message is None else (*before, message)
-        if record.kind == EVENT:
+        if record.kind == EVENT or record.kind == SAMPLE:
             return (*before, *self._event(record))
         return before
 

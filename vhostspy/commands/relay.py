@@ -34,7 +34,7 @@ VIEWERS_S = 30.0
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    from vhostspy.arguments import add_output_arguments, add_rule_arguments, one_of
+    from vhostspy.arguments import add_output_arguments, add_rule_arguments, one_of, seconds
 
     sockets = parser.add_argument_group(
         "sockets (a path, @NAME for an abstract socket, fd:N for an inherited descriptor)"
@@ -52,7 +52,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )  # fmt: skip
     sockets.add_argument("--socket-mode", metavar="MODE", default="600", help="of the listening socket, octal (600)")
     sockets.add_argument(
-        "--connect-timeout", metavar="S", type=_seconds, default=10.0, help="try so long to connect (10 s)"
+        "--connect-timeout", metavar="S", type=seconds, default=10.0, help="try so long to connect (10 s)"
     )
     sockets.add_argument("--once", action="store_true", help="end when the first session ends")
     keep = parser.add_argument_group("capture")
@@ -61,8 +61,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     keep.add_argument(
         "--no-memory", action="store_true", help="keep no descriptors of guest memory: nobody can look at the rings"
     )
+    keep.add_argument(
+        "--sample-rings", metavar="S", type=seconds, help="record every S seconds how far the rings are (no guest data)"
+    )
+    keep.add_argument("--sample-data", action="store_true", help="and the first bytes of the requests in flight, named")
     keep.add_argument("--no-capture", action="store_true", help="relay only: keep and show nothing")
     show = parser.add_argument_group("output")
+    show.add_argument("--tui", action="store_true", help="inspect it on the screen, live (docs/tui.md)")
     show.add_argument("-q", "--quiet", action="store_true", help="print no messages")
     add_output_arguments(show)
     act = parser.add_argument_group("protocol")
@@ -82,18 +87,6 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="end a session at its first error, before the message goes on; silences and ends of file end nothing",
     )  # fmt: skip
     add_rule_arguments(rules)
-
-
-def _seconds(text: str) -> float:
-    import argparse
-
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < 1e6:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
-    return value
 
 
 def _size(text: str) -> int:
@@ -153,6 +146,8 @@ def _run(options: Namespace, target: Target, sides: Any, new_policy: Any) -> int
     tuple(PROTOCOLS.values())  # it listens already; but no session's first message is to wait for a table
     control = Control(relay, target.path)
     viewers = Viewers(options, target, relay)
+    if options.sample_rings:
+        viewers.start_sampler(options, control)
     relay.start()
     say(f"{sides[0].name} ⇄ {sides[1].name}: waiting for {'a session' if options.once else 'sessions'}, ^C ends")
     gc.collect()
@@ -221,6 +216,11 @@ def _check(options: Namespace) -> None:
     if options.write == "-" and options.json:
         raise WrongUse("-w - puts the capture on standard output, where --json would go as well; give -w a file")
     checks = options.validate or options.strict or options.junit
+    if options.sample_data and not options.sample_rings:
+        raise WrongUse("--sample-data says what --sample-rings records: it cannot go without it")
+    if options.sample_rings and (options.no_capture or options.no_memory):
+        without = "--no-capture" if options.no_capture else "--no-memory"
+        raise WrongUse(f"--sample-rings looks at memory and records what it sees: it cannot go with {without}")
     if options.no_capture and checks:
         raise WrongUse("--no-capture leaves nothing that could be checked: it cannot go with --validate and --strict")
     if options.baseline:
@@ -431,14 +431,21 @@ class Viewers:
             os.set_inheritable(fd, True)
         try:
             actions = [] if stdout == 1 else [(os.POSIX_SPAWN_DUP2, stdout, 1)]
-            # Not -m: it would look for modules in the folder that the user happens to be in.
-            argv = [sys.executable, "-P", "-c", _START, _package_folder(), "_view", *words]
-            self.pids.append(os.posix_spawn(sys.executable, argv, os.environ, file_actions=actions))
+            self.pids.append(os.posix_spawn(sys.executable, _argv("_view", words), os.environ, file_actions=actions))
         finally:
             for fd in passed:
                 os.set_inheritable(fd, False)
             if consumed >= 0:
                 os.close(consumed)
+
+    def start_sampler(self, options: Namespace, control: Control) -> None:
+        """A process that looks at the rings; it asks over the control socket, and ends when that closes."""
+        if control.problem:
+            say(f"no samples of rings: {control.problem}")
+            return
+        words = ["--control", control.path, "--every", str(options.sample_rings)]
+        words += ["--data"] if options.sample_data else []
+        self.pids.append(os.posix_spawn(sys.executable, _argv("_sample", words), os.environ))
 
     def _consumed(self, reader: int) -> None:
         """A view tells how far it has read: what all have read need not be kept."""
@@ -489,6 +496,11 @@ class Viewers:
 
 
 _START = "import sys; sys.path.append(sys.argv.pop(1)); from vhostspy.cli import main; sys.exit(main())"
+
+
+def _argv(command: str, words: list[str]) -> list[str]:
+    """The command line of a process of our own. Not -m: it would look for modules in whatever folder the user is in."""
+    return [sys.executable, "-P", "-c", _START, _package_folder(), command, *words]
 
 
 def _package_folder() -> str:

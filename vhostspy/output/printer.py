@@ -64,6 +64,7 @@ class Printer:
         self._filter = show.filter
         self._json = Json(show.look.octets) if show.json else None
         self._text = Text(show.look)
+        self._samples = show.json or show.look.verbose
         self._line: Callable[[Message], str] = self._json.message if self._json else self._text.message
         self._event_line: Callable[[Event], str] = self._json.event if self._json else self._text.event
         self._held: deque[_Held] | None = deque() if show.filter is not None and show.filter.pending else None
@@ -116,6 +117,8 @@ class Printer:
             self._write(self._line(message))
 
     def _event(self, event: Event) -> None:
+        if event.event == "sample" and not (event.findings or self._samples):
+            return  # there are many, and programs can have them all
         if self._held is not None and event.event in ("waiting", "unanswered"):
             self._decide((event.session, event.facts.get("no", 0)), False)
         if self._filter is None or event.event in ALWAYS:

@@ -122,7 +122,9 @@ class Answers:
         return {"kept": entries, "next": following}, [one.fd for one in part]
 
     def sample(self, request: Request) -> Answer:
-        session = self._session(request)
+        number = request.get("session")
+        if not isinstance(number, int) or not 0 < number <= self.relay.count:
+            raise Refused(f"there was no session {str(number)[:20]} yet")
         facts, text = request.get("facts"), request.get("text", "")
         if not isinstance(facts, str) or not isinstance(text, str):
             raise Refused('expected members "facts" and "text", both texts')
@@ -131,9 +133,8 @@ class Answers:
             raise Refused(f"facts of {len(data)} octets; at most {LONG}")
         self._recording()
         self.relay.writer.sample(
-            data, text[:LONGEST_NOTE], time_ns(), monotonic_ns(), session=session.number, previous=session.previous,
-            protocol=session.main.protocol,
-        )  # fmt: skip
+            data, text[:LONGEST_NOTE], time_ns(), monotonic_ns(), session=number, protocol="vhost-user"
+        )
         return {"after": self.relay.writer.number}, []
 
     def _recording(self) -> None:

@@ -2,7 +2,8 @@
 
 SeaBIOS loads the boot sector from the disk (one read), which reads sector 1 and writes it to sector 2 with INT 13h, so
 through SeaBIOS's own virtio driver; then it prints ``MARK-OK mbr`` on the first serial port and leaves QEMU through its
-isa-debug-exit device at port 0xf4: QEMU's exit status is 1, or 3 after an error of INT 13h.
+isa-debug-exit device at port 0xf4: QEMU's exit status is 1, or 3 after an error of INT 13h. With ``stay`` it halts
+instead, so that one can look at what the driver has left in memory.
 """
 
 from __future__ import annotations
@@ -27,7 +28,11 @@ PRINT = "baf803 b0{:02x} ee"
 LEAVE = "b0{:02x} e6f4 f4 ebfd"
 
 
-def boot_sector() -> bytes:
+# hlt; and again
+HALT = "f4 ebfd"
+
+
+def boot_sector(stay: bool = False) -> bytes:
     """512 octets of 8086 code, up to the partition table, and the boot signature."""
     code = bytearray()
     jumps: list[int] = []
@@ -42,7 +47,7 @@ def boot_sector() -> bytes:
         jumps.append(len(code))
     for char in b"\nMARK-OK mbr\n":
         put(PRINT.format(char))
-    put(LEAVE.format(0))  # QEMU ends with 2 * code + 1
+    put(HALT if stay else LEAVE.format(0))  # QEMU ends with 2 * code + 1
     for end in jumps:
         code[end - 1] = len(code) - end
     put(LEAVE.format(1))
@@ -51,9 +56,9 @@ def boot_sector() -> bytes:
     return bytes(code).ljust(510, b"\0") + b"\x55\xaa"
 
 
-def make_disk(path: Path) -> Path:
+def make_disk(path: Path, stay: bool = False) -> Path:
     """Write the disk image: the boot sector, a sector of random octets, zeros up to 1 MiB."""
-    path.write_bytes((boot_sector() + os.urandom(SECTOR)).ljust(SIZE_BYTES, b"\0"))
+    path.write_bytes((boot_sector(stay) + os.urandom(SECTOR)).ljust(SIZE_BYTES, b"\0"))
     return path
 
 

@@ -1,0 +1,217 @@
+"""``vhostspy rings``: how far drivers and devices are in their rings, live or by the samples of a capture.
+
+A running relay is asked over its control socket; the socket named is never connected to. The memory is looked at here,
+in this process, read-only.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from vhostspy.capture.reader import CaptureError, Reader
+from vhostspy.errors import Failure, WrongUse
+from vhostspy.inspection import Attachment, NoRelay, Seen, find
+from vhostspy.inspection.sampling import event_of
+from vhostspy.memory.inflight import queue_of
+from vhostspy.memory.progress import Pace, Progress
+from vhostspy.memory.sample import rings_of
+from vhostspy.message import Event, end_name
+from vhostspy.output.json import Json
+from vhostspy.output.rings import dirty_lines, inflight_lines, table
+from vhostspy.output.units import escape
+from vhostspy.pipeline import Pipeline
+from vhostspy.rules.engine import Rules
+from vhostspy.session.state import Session
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+#: between two looks whose difference tells how fast a ring goes
+GLANCE_S = 0.1
+#: how often what passes is followed, and notifications are counted, between two looks
+STEP_S = 0.01
+_CLEAR = "\x1b[H\x1b[2J"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    from vhostspy.arguments import device, seconds
+
+    parser.add_argument(
+        "what", metavar="PATH|FILE", nargs="?",
+        help="a running relay by the path that it listens on, or a capture with samples (--sample-rings); without it "
+        "the only relay that runs",
+    )  # fmt: skip
+    parser.add_argument(
+        "--watch", metavar="S", type=seconds, nargs="?", const=1.0, help="look again every S seconds (1), until ^C"
+    )
+    parser.add_argument("--requests", action="store_true", help="what is in flight, by the first bytes of each request")
+    parser.add_argument("--json", action="store_true", help="JSON lines, one a session and moment")
+    parser.add_argument("--device", metavar="TYPE", type=device, help="the device type, where it cannot be told")
+
+
+def run(options: Namespace) -> int:
+    if options.what is not None and _is_capture(options.what):
+        return _recorded(options)
+    try:
+        attachment = Attachment(find(options.what), options.device, Rules())
+    except NoRelay as none:
+        raise Failure(str(none)) from None
+    try:
+        return Live(options, attachment).run()
+    except NoRelay as gone:
+        raise Failure(str(gone)) from None
+    finally:
+        attachment.close()
+
+
+def _is_capture(name: str) -> bool:
+    if name.startswith(("@", "fd:")):
+        return False
+    try:
+        mode = os.stat(name).st_mode
+    except OSError:
+        return False
+    return stat.S_ISREG(mode) or stat.S_ISFIFO(mode)
+
+
+# -- live
+
+
+class Live:
+    """Looks at a relay's sessions once, or again and again."""
+
+    def __init__(self, options: Namespace, attachment: Attachment) -> None:
+        self.options = options
+        self.attachment = attachment
+        self.progress = Progress()
+        self.json = Json()
+        self.screen = bool(options.watch) and not options.json and sys.stdout.isatty()
+
+    def run(self) -> int:
+        self._follow()
+        if not self.attachment.sessions and self.options.watch is None:
+            raise Failure("the relay has no session now")
+        # what a ring did in a moment tells more than where it is; only the later look is shown
+        for seen in self.attachment.look():
+            self._paces(seen)
+        status = self._wait(GLANCE_S if self.options.watch is None else 0)
+        while status is None:
+            self._show([self._with_requests(seen) for seen in self.attachment.look()])
+            if self.options.watch is None:
+                return 0
+            status = self._wait(self.options.watch)
+        return status
+
+    def _wait(self, for_s: float) -> int | None:
+        """Follow what passes meanwhile. Gives the exit status once there is nothing more to come."""
+        end = time.monotonic() + for_s
+        while True:
+            self._follow()
+            if self.attachment.ended:
+                return 0
+            left = end - time.monotonic()
+            if left <= 0:
+                return None
+            time.sleep(min(left, STEP_S))
+            self.attachment.notifications.poll()
+
+    def _follow(self) -> None:
+        self.attachment.follow()
+        for seen in self.attachment.endings:
+            self._show([seen], ended=True)
+
+    def _with_requests(self, seen: Seen) -> Seen:
+        rings = self.attachment.chains(seen.session, seen.rings)
+        found = {}
+        if self.options.requests:
+            found = {ring.number: [text for _, text in self.attachment.requests(seen.session, ring)] for ring in rings}
+        return seen._replace(rings=rings, requests=found)
+
+    def _paces(self, seen: Seen) -> dict[int, Pace]:
+        return {ring.number: self.progress.feed(seen.session.number, ring, seen.monotonic_ns) for ring in seen.rings}
+
+    def _show(self, all_seen: list[Seen], ended: bool = False) -> None:
+        text = []
+        for seen in all_seen:
+            event = event_of(seen, self.attachment.pipeline)
+            if self.options.json:
+                text.append(self.json.event(event))
+                continue
+            more = [*inflight_lines(seen.inflight), *dirty_lines(seen.dirty)]
+            lines = block(seen.session, event, self._paces(seen), seen.requests, more, ended)
+            text.append("\n".join((*lines, "", "")))
+        if not text and not self.options.json:
+            text = ["no session now\n"]
+        sys.stdout.write((_CLEAR if self.screen and not ended else "") + "".join(text))
+        sys.stdout.flush()
+
+
+def block(
+    session: Session, event: Event, paces: dict[int, Pace], requests: dict[int, list[str]] | object = None,
+    more: list[str] | None = None, ended: bool = False,
+) -> list[str]:  # fmt: skip
+    """A session's lines: who, its rings, what else there is, and what is wrong."""
+    front, back = session.peers
+    ends = f"  {escape(front.path)} ⇄ {escape(back.path)}" if front.path or back.path else ""
+    device = f"  {session.device}" if session.device else ""
+    lines = [f"session {session.number}{ends}{device}" + ("  has ended, as it was left:" if ended else "")]
+    rings = rings_of(event.facts)
+    known = requests if isinstance(requests, dict) else {}
+    why = event.facts.get("why")
+    if isinstance(why, str) and why:
+        lines.append(f"  {escape(why)}")
+    elif not rings:
+        lines.append("  no ring has been given a place yet")
+    else:
+        lines += [f"  {line}" for line in table(rings, paces, known, session.device)]
+    lines += [f"  {line}" for line in more or ()]
+    for finding in event.findings:
+        who = "" if finding.who is None else f" ({'both' if finding.who == 2 else end_name('vhost-user', finding.who)})"
+        lines.append(f"  {finding.severity} {finding.rule}{who}: {escape(finding.text)}")
+    return lines
+
+
+# -- recorded
+
+
+def _recorded(options: Namespace) -> int:
+    """A capture's samples: the last of each session, or with --json all."""
+    if options.watch is not None:
+        raise WrongUse("--watch looks at a running relay; a capture does not change")
+    pipeline = Pipeline(options.device, Rules())
+    progress, write = Progress(), Json()
+    #: the last of each session, and what was found before
+    last: dict[int, tuple[Event, dict[int, Pace]]] = {}
+    findings: dict[int, list[str]] = {}
+    try:
+        with Reader(options.what) as reader:
+            for record in reader:
+                for item in pipeline.feed(record):
+                    if not isinstance(item, Event) or item.event != "sample":
+                        continue
+                    if options.json:
+                        sys.stdout.write(write.event(item))
+                    rings = rings_of(item.facts)
+                    last[item.session] = (
+                        item,
+                        {ring.number: progress.feed(item.session, ring, item.monotonic_ns) for ring in rings},
+                    )
+    except CaptureError as error:
+        raise WrongUse(f"{options.what}: {error}") from None
+    if not last:
+        raise Failure(f"{options.what}: no samples of rings in it; record with --sample-rings SECONDS")
+    if options.json:
+        return 0
+    for number, (event, paces) in sorted(last.items()):
+        listed = event.facts.get("inflight")
+        queues = [queue_of(one) for one in listed] if isinstance(listed, list) else []
+        more = inflight_lines([queue for queue in queues if queue is not None])
+        requests = event.facts.get("requests")
+        known = {int(ring): texts for ring, texts in requests.items()} if isinstance(requests, dict) else {}
+        lines = block(pipeline.sessions[number], event, paces, known, more + findings.get(number, []))
+        sys.stdout.write("\n".join((*lines, "", "")))
+    return 0

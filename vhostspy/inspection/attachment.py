@@ -1,0 +1,289 @@
+"""A view of a running relay's sessions and of their memory.
+
+What was agreed and set up comes from the relay's capture, read as everybody reads it. The memory itself is what the
+relay's keeper hands over: fetched when a session names what is not here yet, closed when it is named no more. All this
+is in the caller's process; the relay answers two kinds of short questions.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from time import monotonic_ns, time_ns
+from typing import NamedTuple
+
+from vhostspy.capture.reader import CaptureError, Reader
+from vhostspy.capture.record import Descriptor
+from vhostspy.memory import dirty_log, inflight, iotlb
+from vhostspy.memory.chain import Chain, open_chains
+from vhostspy.memory.guest import Mapped, Space, space
+from vhostspy.memory.requests import describe
+from vhostspy.memory.ring import RING_PACKED, Ring, all_rings
+from vhostspy.message import Event, Message
+from vhostspy.pipeline import Pipeline
+from vhostspy.relay.descriptors import close_all
+from vhostspy.rules.engine import Rules
+from vhostspy.session.state import Session
+
+from .control import Asked, NoRelay
+from .files import File
+from .notifications import Notifications
+
+#: descriptors of these kinds can be looked into
+_FILES = ("memfd", "file")
+
+STOPS = ("GET_VRING_BASE", "GET_VRING_BASE_SKIP_DRAIN")
+POSTCOPY = "postcopy: guest memory is not touched until it ends"
+
+
+class Seen(NamedTuple):
+    """A session and its rings at one moment; ``why`` they could not be looked at, or ""."""
+
+    session: Session
+    time_ns: int
+    monotonic_ns: int
+    rings: tuple[Ring, ...]
+    why: str = ""
+    inflight: tuple[inflight.Queue, ...] = ()
+    dirty: tuple[dirty_log.Dirty, ...] = ()
+    #: ring -> requests in flight in a few words, where they were looked at
+    requests: Mapping[int, list[str]] = {}
+
+
+class Attachment:
+    """Attached to one relay, until ``close``. Raises NoRelay where it is gone or refuses."""
+
+    def __init__(self, asked: Asked, device: str | None = None, rules: Rules | None = None) -> None:
+        self.asked = asked
+        self.status, _ = asked("status")
+        _, fds = asked("capture")
+        self._fd = fds[0]
+        self._reader = Reader(self._fd, follow=True)
+        self.pipeline = Pipeline(device, rules)
+        #: sessions that ended since ``follow`` was called last, as they were left: what is in flight was not answered
+        self.endings: list[Seen] = []
+        #: rings were stopped since then
+        self.stopped = False
+        self._memories: dict[int, SessionMemory] = {}
+        self.notifications = Notifications()
+        #: the capture has come to its end
+        self.ended = False
+
+    def follow(self) -> list[Message | Event]:
+        """What has passed since the last call; the sessions are as they are after it."""
+        items: list[Message | Event] = []
+        self.endings, self.stopped = [], False
+        try:
+            for record in self._reader:
+                for item in self.pipeline.feed(record):
+                    items.append(item)
+                    self._notice(item)
+        except CaptureError as error:
+            raise NoRelay(f"what the relay has recorded cannot be read: {error}; it may be too old to be all there"
+                          ) from None  # fmt: skip
+        return items
+
+    @property
+    def sessions(self) -> list[Session]:
+        """Those that go on."""
+        return [one for one in self.pipeline.sessions.values() if one.ended is None]
+
+    def look(self) -> list[Seen]:
+        """The rings of every session that goes on, as they are now."""
+        return [self.look_at(session) for session in self.sessions]
+
+    def look_at(self, session: Session) -> Seen:
+        """A session that goes on, its rings and what else there is."""
+        wall, mono = time_ns(), monotonic_ns()
+        if session.protocol != "vhost-user":
+            return Seen(session, wall, mono, (), f"{session.protocol or 'this protocol'} has no rings")
+        if session.postcopy == "listening":
+            self.forget(session.number)
+            return Seen(session, wall, mono, (), POSTCOPY)
+        try:
+            memory = self.memory(session)
+        except NoRelay as refusal:
+            return Seen(session, wall, mono, (), str(refusal))
+        return self._seen(session, memory, wall, mono)
+
+    def _seen(self, session: Session, memory: Space, wall: int, mono: int) -> Seen:
+        self.notifications.poll()
+        rings = tuple(self._notified(session, ring) for ring in all_rings(session, memory))
+        inflight = self._inflight(session)
+        return Seen(session, wall, mono, rings, inflight=inflight, dirty=self._dirty(session))
+
+    def memory(self, session: Session) -> Space:
+        """The session's memory, as far as it can be looked at. Raises NoRelay."""
+        known = self._memory(session.number)
+        known.keep_up(session, self.asked)
+        return known.space(session)
+
+    def requests(self, session: Session, ring: Ring, most: int = 8) -> list[tuple[Chain, str]]:
+        """The chains in flight of a ring, newest first, and each in a few words. Looks at guest data."""
+        memory = self._memory(session.number).space(session)
+        chains = open_chains(session.rings[ring.number], ring, memory, most)
+        return [(chain, describe(session.device, ring.number, chain, memory)) for chain in chains]
+
+    def chains(self, session: Session, rings: tuple[Ring, ...], most: int = 64) -> tuple[Ring, ...]:
+        """The rings, with what is wrong with a chain in flight; looks at descriptors, not at data."""
+        memory = self._memory(session.number).space(session)
+        told = []
+        for ring in rings:
+            chains = [] if ring.problem else open_chains(session.rings[ring.number], ring, memory, most)
+            wrong = next((chain for chain in chains if chain.problem), None)
+            told.append(ring._replace(chain=f"chain {wrong.head}: {wrong.problem}") if wrong else ring)
+        return tuple(told)
+
+    def _memory(self, session: int) -> SessionMemory:
+        known = self._memories.get(session)
+        if known is None:
+            known = self._memories[session] = SessionMemory(self.notifications)
+        return known
+
+    def _notified(self, session: Session, ring: Ring) -> Ring:
+        known = session.rings[ring.number]
+        memory = self._memories[session.number]
+        found: list[int | None] = []
+        for line in (known.kick, known.call):
+            fd = None if line is None else memory.events.get((line.no, 0))
+            found += [None, None] if fd is None else list(self.notifications.look(fd))
+        return ring._replace(kicks=found[0], kick_count=found[1], calls=found[2], call_count=found[3])
+
+    def _inflight(self, session: Session) -> tuple[inflight.Queue, ...]:
+        region = session.inflight
+        file = region and self._memories[session.number].file(region.no)
+        if not region or not file:
+            return ()
+        return inflight.queues(region, bool((session.virtio_agreed or 0) & RING_PACKED), file.read)
+
+    def _dirty(self, session: Session) -> tuple[dirty_log.Dirty, ...]:
+        log = session.log if session.logging else None
+        file = log and self._memories[session.number].file(log.no)
+        if not log or not file:
+            return ()
+        return dirty_log.dirty(log, session.regions, file.read)
+
+    def forget(self, session: int) -> None:
+        """Let go of a session's memory."""
+        known = self._memories.pop(session, None)
+        if known is not None:
+            known.close()
+
+    def close(self) -> None:
+        for number in list(self._memories):
+            self.forget(number)
+        self.notifications.close()
+        self._reader.close()
+        os.close(self._fd)
+        self.asked.close()
+
+    def _notice(self, item: Message | Event) -> None:
+        if isinstance(item, Message):
+            if item.name == "IOTLB_MSG":
+                known = self._memory(item.session)
+                known.translations = iotlb.after(known.translations, item)
+            elif item.name in STOPS and item.is_reply:
+                self.stopped = True
+        elif item.event in ("eof", "reset", "close") and item.channel in ("main", ""):
+            session = self.pipeline.sessions.get(item.session)
+            if item.session in self._memories and session is not None and session.postcopy != "listening":
+                # what is mapped here is still there, though the relay has let go of it
+                memory = self._memories[item.session].space(session)
+                seen = self._seen(session, memory, item.time_ns, item.monotonic_ns)
+                requests = {ring.number: [text for _, text in self.requests(session, ring)] for ring in seen.rings}
+                self.endings.append(seen._replace(requests=requests))
+            self.forget(item.session)
+        elif item.event == "end" and not item.session:
+            self.ended = True
+
+
+class SessionMemory:
+    """The files of one session's memory, by the message and position that they came with."""
+
+    def __init__(self, notifications: Notifications) -> None:
+        self.notifications = notifications
+        #: eventfds of rings, likewise
+        self.events: dict[tuple[int, int], int] = {}
+        self.translations: iotlb.Translations = ()
+        self._files: dict[tuple[int, int], File] = {}
+        #: what the relay was asked for, and did not have
+        self._missing: set[tuple[int, int]] = set()
+
+    def keep_up(self, session: Session, asked: Asked) -> None:
+        """Have what the session names now, and nothing else."""
+        wanted = {place for place, fd in _places(session) if fd is not None and fd.kind in _FILES}
+        wanted |= {place for place, fd in _lines(session) if fd is not None and fd.kind == "eventfd"}
+        for place in [place for place in self._files if place not in wanted]:
+            self._files.pop(place).close()
+        for place in [place for place in self.events if place not in wanted]:
+            self.notifications.drop(self.events.pop(place))
+        if wanted - self._here - self._missing:
+            self._fetch(session.number, wanted, asked)
+            self._missing = wanted - self._here
+
+    @property
+    def _here(self) -> set[tuple[int, int]]:
+        return {*self._files, *self.events}
+
+    def _fetch(self, session: int, wanted: set[tuple[int, int]], asked: Asked) -> None:
+        start: int | None = 0
+        while start is not None:
+            answer, fds = asked("memory", session=session, **{"from": start})
+            for (no, at, role, _), fd in zip(answer["kept"], list(fds), strict=True):
+                if (no, at) in wanted and (no, at) not in self._here:
+                    if role in ("kick", "call"):
+                        self.notifications.add(fd)
+                        self.events[no, at] = fd
+                    else:
+                        self._files[no, at] = File(fd)
+                    fds.remove(fd)
+            close_all(fds)
+            start = answer["next"]
+
+    def space(self, session: Session) -> Space:
+        mapped = []
+        for (place, _), region in zip(_regions(session), session.regions, strict=True):
+            file = self._files.get(place)
+            if file is not None:
+                mapped.append(Mapped(region, file.read, file.words))
+        return space(session, tuple(mapped), self.translations)
+
+    def file(self, no: int, at: int = 0) -> File | None:
+        return self._files.get((no, at))
+
+    def close(self) -> None:
+        for file in self._files.values():
+            file.close()
+        self._files.clear()
+        for fd in self.events.values():
+            self.notifications.drop(fd)
+        self.events.clear()
+
+
+Place = tuple[tuple[int, int], Descriptor | None]
+
+
+def _regions(session: Session) -> list[Place]:
+    """Message and position of each region's descriptor: a table brings several."""
+    places: list[Place] = []
+    at, last = 0, 0
+    for region in session.regions:
+        at = at + 1 if region.no == last else 0
+        last = region.no
+        places.append(((region.no, at), region.fd))
+    return places
+
+
+def _places(session: Session) -> list[Place]:
+    """The same of all that leads to memory."""
+    places = _regions(session)
+    for one in (session.log, session.inflight):
+        if one is not None:
+            places.append(((one.no, 0), one.fd))
+    return places
+
+
+def _lines(session: Session) -> list[Place]:
+    """The kick and call eventfds of its rings."""
+    lines = [line for ring in session.rings.values() for line in (ring.kick, ring.call) if line is not None]
+    return [((line.no, 0), line.fd) for line in lines]

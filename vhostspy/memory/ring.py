@@ -1,0 +1,174 @@
+"""A ring at one moment: how far the driver made buffers available, and the device used them.
+
+Memory changes while it is read, so indices are read twice; where the two differ the ring is ``moving``, and the later
+ones count. What is here is a sample: what happened between two is not seen. Sources: VIRTIO 1.3, Split Virtqueues and
+Packed Virtqueues.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from vhostspy.dissectors import virtio
+from vhostspy.session import state
+from vhostspy.session.state import Session
+
+from . import packed
+from .guest import Outside, Piece, Space
+
+_BITS = {name: 1 << bit for bit, name in virtio.COMMON_FEATURES.names.items()}
+EVENT_IDX, VERSION_1, RING_PACKED = _BITS["EVENT_IDX"], _BITS["VERSION_1"], _BITS["RING_PACKED"]
+
+NO_INTERRUPT = NO_NOTIFY = 1
+#: no ring is larger
+LARGEST = 32_768
+
+
+class Ring(NamedTuple):
+    """What was seen of a ring; None: not known. ``problem`` says why something cannot be told, or be right."""
+
+    number: int
+    layout: str
+    size: int
+    started: bool
+    enabled: bool
+    #: split: next index, modulo 65536; packed: next position in the ring
+    available: int | None = None
+    used: int | None = None
+    #: buffers made available and not used yet; descriptors, where the ring is packed, and at most
+    in_flight: int | None = None
+    #: the driver wants no interrupts, the device no notifications
+    no_interrupt: bool = False
+    no_notify: bool = False
+    #: the index at which the driver wants an interrupt, the device a notification
+    used_event: int | None = None
+    available_event: int | None = None
+    #: packed: the wrap counters with which the next descriptors are written
+    available_wrap: bool | None = None
+    used_wrap: bool | None = None
+    #: where it was begun
+    base: int | None = None
+    #: it changed while it was read
+    moving: bool = False
+    problem: str = ""
+    #: what is wrong with a chain in flight, where chains were looked at
+    chain: str = ""
+    #: notifications seen at least, and what the eventfd counts now; None: not watched
+    kicks: int | None = None
+    kick_count: int | None = None
+    calls: int | None = None
+    call_count: int | None = None
+
+    @property
+    def full(self) -> bool:
+        """The driver has no descriptor left."""
+        return self.in_flight is not None and 0 < self.size <= self.in_flight
+
+
+def look(session: Session, number: int, memory: Space) -> Ring:
+    """A ring of the session, as it is in memory now."""
+    known = session.rings[number]
+    features = session.virtio_agreed or 0
+    layout = "packed" if features & RING_PACKED else "split"
+    ring = Ring(number, layout, known.size or 0, known.started, known.enabled, base=known.base)
+    if known.addresses is None or not known.size:
+        return ring._replace(problem="it has no size yet" if known.addresses else "it has no addresses yet")
+    if not 0 < known.size <= LARGEST:
+        return ring._replace(problem=f"a ring of {known.size} descriptors can't be")
+    try:
+        if layout == "packed":
+            return _packed(ring, known, features, memory)
+        return _split(ring, known, features, memory)
+    except Outside as outside:
+        return ring._replace(problem=str(outside))
+
+
+def all_rings(session: Session, memory: Space) -> tuple[Ring, ...]:
+    """Those that have been told a place, in the order of their numbers."""
+    return tuple(look(session, number, memory) for number in sorted(session.rings) if session.rings[number].addresses)
+
+
+# -- split rings
+
+
+class Parts(NamedTuple):
+    """Where the parts of a split ring are: ``available`` and ``used`` as live 16-bit words."""
+
+    descriptors: Piece
+    available: Sequence[int]
+    used: Sequence[int]
+
+
+def parts(known: state.Ring, memory: Space, events: bool) -> Parts:
+    """The parts of a split ring. Raises Outside."""
+    assert known.addresses is not None
+    assert known.size is not None
+    size, (descriptors, used, available, _) = known.size, known.addresses
+    there = []
+    for address, words in ((available, 2 + size + events), (used, 2 + 4 * size + events)):
+        if address % 2:
+            raise Outside(f"a ring at {address:#x}, which is no even address")
+        piece = memory.ring(address, 2 * words)
+        there.append(piece.mapped.words(piece.offset, words))
+    return Parts(memory.ring(descriptors, 16 * size), there[0], there[1])
+
+
+def _split(ring: Ring, known: state.Ring, features: int, memory: Space) -> Ring:
+    events = bool(features & EVENT_IDX)
+    _, available, used = parts(known, memory, events)
+    swapped = bool(known.big_endian) and not features & VERSION_1
+    size = ring.size
+
+    def read() -> tuple[int, ...]:
+        # used first: what is made available meanwhile makes the difference larger, never negative
+        words = [used[1], available[1], available[0], used[0]]
+        if events:
+            words += [available[2 + size], used[2 + 4 * size]]
+        return tuple((word & 0xFF) << 8 | word >> 8 for word in words) if swapped else tuple(words)
+
+    first, again = read(), read()
+    done, made, driver_flags, device_flags = again[:4]
+    in_flight = (made - done) & 0xFFFF
+    problem = ""
+    if in_flight > size:
+        problem = f"available index {made} is {in_flight} ahead of used index {done} in a ring of {size}"
+    return ring._replace(
+        available=made,
+        used=done,
+        in_flight=in_flight if not problem else None,
+        no_interrupt=not events and bool(driver_flags & NO_INTERRUPT),
+        no_notify=not events and bool(device_flags & NO_NOTIFY),
+        used_event=again[4] if events else None,
+        available_event=again[5] if events else None,
+        moving=first != again,
+        problem=problem,
+    )
+
+
+# -- packed rings
+
+
+def _packed(ring: Ring, known: state.Ring, features: int, memory: Space) -> Ring:
+    assert known.addresses is not None
+    descriptors, device, driver, _ = known.addresses
+    there = memory.ring(descriptors, 16 * ring.size)
+    events = []
+    for address in (driver, device):
+        piece = memory.ring(address, 4)
+        events.append(piece.mapped.words(piece.offset, 2))
+    first = packed.read(there.octets(), ring.size)
+    seen = packed.read(there.octets(), ring.size)
+    suppression = [packed.event(words[0], words[1]) for words in events]
+    return ring._replace(
+        available=seen.available,
+        used=seen.used,
+        in_flight=seen.in_flight,
+        available_wrap=seen.available_wrap,
+        used_wrap=seen.used_wrap,
+        no_interrupt=suppression[0].disabled,
+        no_notify=suppression[1].disabled,
+        used_event=suppression[0].position,
+        available_event=suppression[1].position,
+        moving=first != seen,
+    )

@@ -1,0 +1,116 @@
+"""Rings as a table for people: a line a ring, and below it what is in flight, where that was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from vhostspy.memory.dirty_log import Dirty
+from vhostspy.memory.habits import waits
+from vhostspy.memory.inflight import Queue
+from vhostspy.memory.progress import Pace
+from vhostspy.memory.ring import Ring
+
+from .units import duration, escape, plural, size
+
+HEAD = ("ring", "state", "size", "available", "used", "in flight", "kicks", "calls", "used last", "")
+#: the last column is text
+_LEFT = (1, len(HEAD) - 1)
+
+
+def table(
+    rings: Sequence[Ring],
+    paces: Mapping[int, Pace] = {},
+    requests: Mapping[int, Sequence[str]] = {},
+    device: str | None = None,
+) -> list[str]:
+    """Lines without an end. ``paces`` and ``requests`` by ring."""
+    rows = [HEAD, *(_row(ring, paces.get(ring.number), device) for ring in rings)]
+    widths = [max(len(row[at]) for row in rows) for at in range(len(HEAD))]
+    lines = []
+    for at, row in enumerate(rows):
+        cells = [cell.ljust(width) if i in _LEFT else cell.rjust(width) for i, (cell, width) in
+                 enumerate(zip(row, widths, strict=True))]  # fmt: skip
+        lines.append("  ".join(cells).rstrip())
+        if at and requests.get(rings[at - 1].number):
+            lines += [f"        {escape(text)}" for text in requests[rings[at - 1].number]]
+    return lines
+
+
+def _row(ring: Ring, pace: Pace | None, device: str | None) -> tuple[str, ...]:
+    state = "runs" if ring.started and ring.enabled else "disabled" if ring.started else "stopped"
+    return (
+        str(ring.number),
+        state,
+        str(ring.size or "?"),
+        _index(ring.available, ring.available_wrap),
+        _index(ring.used, ring.used_wrap),
+        "?" if ring.in_flight is None else f"{'≤ ' if _at_most(ring) else ''}{ring.in_flight}",
+        _count(ring.kicks, ring.kick_count),
+        _count(ring.calls, ring.call_count),
+        _since(pace),
+        ", ".join(_remarks(ring, device)),
+    )
+
+
+def _at_most(ring: Ring) -> bool:
+    return ring.layout == "packed" and bool(ring.in_flight)
+
+
+def _index(index: int | None, wrap: bool | None) -> str:
+    if index is None:
+        return "?"
+    return str(index) if wrap is None else f"{index}/{int(wrap)}"
+
+
+def _count(seen: int | None, pending: int | None) -> str:
+    """At least so many, and how many of them nobody has taken."""
+    if seen is None:
+        return "?"
+    return f"≥ {seen}" + (f" ({pending} untaken)" if pending else "")
+
+
+def _since(pace: Pace | None) -> str:
+    if pace is None or pace.still_ns is None:
+        return "?"
+    rate = f" {pace.per_second:,.0f}/s" if pace.per_second else ""
+    return (f"{duration(pace.still_ns)} ago" if pace.still_ns else "now") + rate
+
+
+def _remarks(ring: Ring, device: str | None) -> Iterator[str]:
+    if ring.problem:
+        yield ring.problem
+    if ring.chain:
+        yield ring.chain
+    if ring.full:
+        yield "full" + (" of buffers to receive into" if waits(device, ring.number) else "")
+    if ring.layout == "packed":
+        yield "packed"
+    if ring.no_notify:
+        yield "device wants no kicks"
+    elif ring.available_event is not None:
+        yield f"kick wanted behind {ring.available_event}"
+    if ring.no_interrupt:
+        yield "driver wants no calls"
+    elif ring.used_event is not None:
+        yield f"call wanted behind {ring.used_event}"
+    if ring.moving:
+        yield "moving"
+
+
+def inflight_lines(queues: Sequence[Queue]) -> list[str]:
+    """The in-flight region: what a back-end that starts now would do again."""
+    lines = []
+    for queue in queues:
+        if not queue.fresh or queue.heads:
+            heads = " ".join(map(str, queue.heads[:16])) + (" …" if len(queue.heads) > 16 else "")
+            what = f"{plural(len(queue.heads), 'request')} to do again ({heads})" if queue.heads else "nothing open"
+            lines.append(f"in-flight region, queue {queue.number}: {what}, used index {queue.used_index}")
+    return lines
+
+
+def dirty_lines(regions: Sequence[Dirty]) -> list[str]:
+    """The dirty log, a line a region, with a small map."""
+    return [
+        f"dirty log: {one.dirty} of {one.pages} pages of {size(one.size)} at {one.guest_address:#x} ▕{one.map()}▏"
+        for one in regions
+    ]
