@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
-from xml.sax.saxutils import escape as xml
-from xml.sax.saxutils import quoteattr
 
 from vhostspy.compare import Difference, Pair
 from vhostspy.compare.message import Value, named, written
@@ -217,6 +215,10 @@ def values(one: Compared, verbose: bool = False) -> Iterator[dict[str, Any]]:
 
 def junit(compared: Iterable[Compared]) -> Iterator[str]:
     """JUnit XML: two test cases a session, its negotiation and its messages."""
+    # here: it would double the start of everything else
+    from xml.sax.saxutils import escape as xml
+    from xml.sax.saxutils import quoteattr
+
     cases: list[tuple[str, list[str]]] = []
     for one in compared:
         unlike = [topic for topic in one.topics if not topic.same]

@@ -1,0 +1,332 @@
+"""pytest inside pytest: what a project sees that has vhostspy installed, and tests its own front-end or back-end."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+import vhostspy.testing  # noqa: F401  (loaded here, it need not be loaded for each of the runs inside)
+
+pytest_plugins = "pytester"
+
+BEGIN = """
+import os, sys
+import pytest
+BACK_END = [sys.executable, "-m", "vhostspy.demo.back_end", "--listen", "{back_end}"]
+"""
+
+
+def run(pytester: pytest.Pytester, text: str, *options: str) -> pytest.RunResult:
+    pytester.makepyfile(test_it=BEGIN + textwrap.dedent(text))
+    # our own run has warnings as errors
+    return pytester.runpytest_inprocess("-p", "no:cacheprovider", "-W", "default", *options)
+
+
+def test_a_session_that_is_right_passes(pytester: pytest.Pytester) -> None:
+    run(
+        pytester,
+        """
+        def test_it(vhostspy):
+            vhostspy.start(*BACK_END)
+            vhostspy.front_end().negotiate()
+            assert [one.rule for one in vhostspy.findings] == ["VU-OWN-03"]
+            assert [m.name for m in vhostspy.messages][:2] == ["GET_FEATURES", "GET_FEATURES"]
+            assert vhostspy.session.virtio_agreed == 1 << 30 | 1 << 32
+        """,
+    ).assert_outcomes(passed=1)
+
+
+TWICE = """
+{mark}
+def test_it(vhostspy):
+    vhostspy.start(*BACK_END)
+    front_end = vhostspy.front_end()
+    front_end.send("SET_OWNER")
+    front_end.send("SET_OWNER")
+    front_end.ask("GET_FEATURES")
+"""
+
+
+def test_what_the_rules_find_fails_the_test(pytester: pytest.Pytester) -> None:
+    result = run(pytester, TWICE.format(mark=""))
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "found by the rules (vhostspy explain tells more of each):",
+            "#2 error VU-OWN-02: front-end: SET_OWNER: expected once*",
+            "*- vhostspy -*",
+            "capture: *session.pcapng",
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("mark", "options", "ini", "outcome"),
+    [
+        ("@pytest.mark.vhostspy(rules='warn')", [], "", {"passed": 1, "warnings": 1}),
+        ("@pytest.mark.vhostspy(rules='off')", [], "", {"passed": 1}),
+        ("@pytest.mark.vhostspy(disable='VU-OWN-02')", [], "", {"passed": 1}),
+        ("@pytest.mark.vhostspy(disable=['VU-OWN-*'])", [], "", {"passed": 1}),
+        ("@pytest.mark.vhostspy(blame='back-end')", [], "", {"passed": 1}),
+        ("@pytest.mark.vhostspy(blame='front-end')", [], "", {"failed": 1}),
+        ("", ["--vhostspy-rules=warn"], "", {"passed": 1, "warnings": 1}),
+        ("", [], "vhostspy_rules = off", {"passed": 1}),
+        ("", [], "vhostspy_disable = VU-OWN-02", {"passed": 1}),
+        ("", ["--vhostspy-rules=error"], "vhostspy_rules = off", {"failed": 1}),
+    ],
+)
+def test_who_says_what_becomes_of_findings(
+    pytester: pytest.Pytester, mark: str, options: list[str], ini: str, outcome: dict[str, int]
+) -> None:
+    pytester.makeini(f"[pytest]\n{ini}\n")
+    run(pytester, TWICE.format(mark=mark), *options).assert_outcomes(**outcome)
+
+
+def test_a_baseline_accepts_what_is_known(pytester: pytest.Pytester) -> None:
+    accepted = '{"rule": "VU-OWN-02", "who": "front-end", "text": "%s"}'
+    text = "SET_OWNER: expected once on a connection, came again after …"
+    pytester.makefile(".json", known=f'{{"vhostspy-baseline": 1, "findings": [{accepted % text}]}}')
+    pytester.makeini("[pytest]\nvhostspy_baseline = known.json\n")
+    run(pytester, TWICE.format(mark="")).assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize(
+    ("mark", "sentence"),
+    [
+        ("rulez='off'", "*the mark vhostspy has no 'rulez'*"),
+        ("rules='sometimes'", "*rules is one of error, strict, warn, off, not 'sometimes'*"),
+        ("disable='VU-OWN-99'", "*there is no rule 'VU-OWN-99'*"),
+        ("'golden.pcapng'", "*takes names, as golden=*"),
+    ],
+)
+def test_a_mistake_in_the_mark_is_told(pytester: pytest.Pytester, mark: str, sentence: str) -> None:
+    result = run(pytester, TWICE.format(mark=f"@pytest.mark.vhostspy({mark})"))
+    result.stdout.fnmatch_lines([sentence])
+    result.assert_outcomes(errors=1)
+
+
+GOLDEN = """
+@pytest.mark.vhostspy(golden="golden/session.pcapng")
+def test_it(vhostspy):
+    vhostspy.start(*BACK_END, *os.environ.get("MORE", "").split())
+    vhostspy.front_end().negotiate()
+"""
+
+
+def test_a_golden_capture_is_made_kept_and_renewed(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    golden = pytester.path / "golden" / "session.pcapng"
+    result = run(pytester, GOLDEN)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["there is no golden capture *session.pcapng; --vhostspy-update makes it*"])
+    run(pytester, GOLDEN, "--vhostspy-update").assert_outcomes(passed=1)
+    first = golden.read_bytes()
+    run(pytester, GOLDEN).assert_outcomes(passed=1)
+    # the same again is no reason to write it anew
+    run(pytester, GOLDEN, "--vhostspy-update").assert_outcomes(passed=1)
+    assert golden.read_bytes() == first
+    changed = GOLDEN.replace("negotiate()", "negotiate(['VERSION_1', 'PROTOCOL_FEATURES', 'FLUSH'])").replace(
+        "front_end()", "front_end(device='block')"
+    )
+    result = run(pytester, changed)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "not as in session.pcapng (semantic; --vhostspy-update accepts it):",
+            "SET_FEATURES from the front-end: expected #8, came #8",
+            "    features.*  expected no, came yes",
+        ]
+    )
+    run(pytester, changed, "--vhostspy-update").assert_outcomes(passed=1)
+    assert golden.read_bytes() != first
+    run(pytester, changed).assert_outcomes(passed=1)
+
+
+def test_a_golden_capture_can_be_compared_by_its_shape_alone(pytester: pytest.Pytester) -> None:
+    shape = GOLDEN.replace('pcapng"', "pcapng\", match='shape'")
+    run(pytester, shape, "--vhostspy-update").assert_outcomes(passed=1)
+    run(
+        pytester, shape.replace("negotiate()", "negotiate(['VERSION_1', 'PROTOCOL_FEATURES', 'LOG_ALL'])")
+    ).assert_outcomes(passed=1)
+
+
+FAILS = """
+def test_it(vhostspy):
+    vhostspy.start(*BACK_END)
+    front_end = vhostspy.front_end()
+    front_end.negotiate()
+    front_end.tell("SET_VRING_NUM", index=99, num=64)
+"""
+
+
+def test_a_failed_test_leaves_its_capture_and_says_where(pytester: pytest.Pytester) -> None:
+    result = run(pytester, FAILS)
+    result.assert_outcomes(failed=1)
+    found = re.search(r"^capture: (.*)$", result.stdout.str(), re.MULTILINE)
+    assert found and Path(found[1]).read_bytes()[:4] == b"\x0a\x0d\x0d\x0a"
+    result.stdout.fnmatch_lines(
+        [
+            "E * the back-end: it refused SET_VRING_NUM: failed (1)",
+            "*vhostspy show *session.pcapng -v",
+            "* #11 *← SET_VRING_NUM ack  failed (1)",
+            "*back-end: SET_VRING_NUM: there is no ring 99, only 4",
+        ]
+    )
+
+
+def test_it_is_copied_to_where_reports_are(pytester: pytest.Pytester) -> None:
+    result = run(pytester, FAILS, "--vhostspy-keep=reports", "--junitxml=reports/junit.xml")
+    result.assert_outcomes(failed=1)
+    kept = pytester.path / "reports" / "test_it.py--test_it.pcapng"
+    assert kept.exists()
+    result.stdout.fnmatch_lines([f"capture: {kept}"])
+    properties = ElementTree.parse(pytester.path / "reports" / "junit.xml").iter("property")
+    assert {one.get("name"): one.get("value") for one in properties} == {"vhostspy_capture": str(kept)}
+
+
+def test_a_passed_test_leaves_nothing_there(pytester: pytest.Pytester) -> None:
+    run(pytester, GOLDEN, "--vhostspy-update", "--vhostspy-keep=reports").assert_outcomes(passed=1)
+    assert not (pytester.path / "reports").exists()
+
+
+def test_a_program_that_crashes_fails_the_test(pytester: pytest.Pytester) -> None:
+    result = run(
+        pytester,
+        """
+        def test_it(vhostspy):
+            crash = "import os, signal, sys; sys.stderr.write('last words'); sys.stderr.flush(); os.abort()"
+            program = vhostspy.start(sys.executable, "-c", crash, name="victim")
+            assert program.wait() == -6
+        """,
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["victim was ended by signal 6", "    last words"])
+
+
+def test_a_program_that_does_not_start_is_told(pytester: pytest.Pytester) -> None:
+    result = run(
+        pytester,
+        """
+        def test_it(vhostspy):
+            vhostspy.start(sys.executable, "-c", "import sys; sys.exit('no disk here: {back_end}')", name="victim")
+        """,
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["E*victim ended with status 1 before it made *", "E*no disk here: *"])
+
+
+def test_a_recorded_front_end_is_played(pytester: pytest.Pytester) -> None:
+    result = run(
+        pytester,
+        """
+        @pytest.mark.vhostspy(golden="golden.pcapng")
+        def test_record(vhostspy):
+            vhostspy.start(*BACK_END)
+            front_end = vhostspy.front_end()
+            front_end.negotiate()
+            front_end.share_memory()
+            front_end.start_ring()
+
+        @pytest.mark.vhostspy(golden="golden.pcapng")
+        def test_replay(vhostspy, request):
+            vhostspy.start(*BACK_END)
+            outcome = vhostspy.replay(request.path.parent / "golden.pcapng")
+            assert outcome.status == 0 and outcome.sent > 10
+        """,
+        "--vhostspy-update",
+    )
+    result.assert_outcomes(passed=2)
+
+
+def test_a_replay_that_goes_another_way_is_told_by_member(pytester: pytest.Pytester) -> None:
+    result = run(
+        pytester,
+        """
+        @pytest.mark.vhostspy(golden="golden.pcapng")
+        def test_record(vhostspy):
+            vhostspy.start(*BACK_END)
+            front_end = vhostspy.front_end()
+            front_end.negotiate()
+            front_end.ask("GET_QUEUE_NUM")
+
+        def test_replay(vhostspy, request):
+            vhostspy.start(*BACK_END, "--queues", "2")
+            vhostspy.replay(request.path.parent / "golden.pcapng")
+        """,
+        "--vhostspy-update",
+    )
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(
+        ["E*GET_QUEUE_NUM reply from the back-end: expected #11, came #11*", "E*queues  expected 4, came 2*"]
+    )
+
+
+def test_a_recorded_back_end_is_played(pytester: pytest.Pytester) -> None:
+    """Recorded from one front-end, and played to another process of the same."""
+    result = run(
+        pytester,
+        """
+        import threading
+
+        @pytest.mark.vhostspy(golden="golden.pcapng", rules="off")
+        def test_record(vhostspy):
+            vhostspy.start_demo_back_end()
+            assert vhostspy.start_demo_front_end("--sectors", "4").wait() == 0
+
+        @pytest.mark.vhostspy(rules="off")
+        def test_replay(vhostspy, request):
+            vhostspy.start_demo_front_end("--sectors", "4", "--timeout", "1")
+            outcome = vhostspy.replay(request.path.parent / "golden.pcapng", "back-end", until_no="set-up", check=False)
+            assert outcome.matched > 15 and not outcome.failure
+        """,
+        "--vhostspy-update",
+    )
+    result.assert_outcomes(passed=2)
+
+
+def test_messages_that_are_not_equal_are_told_by_member(pytester: pytest.Pytester) -> None:
+    result = run(
+        pytester,
+        """
+        def test_it(vhostspy):
+            vhostspy.start(*BACK_END)
+            front_end = vhostspy.front_end()
+            assert front_end.ask("GET_QUEUE_NUM") == front_end.ask("GET_FEATURES")
+        """,
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["E *two messages that are not equal", "E *GET_QUEUE_NUM reply or GET_FEATURES reply*", "E *message*"]
+    )
+
+
+def test_the_help_names_the_options_and_the_mark(pytester: pytest.Pytester) -> None:
+    result = pytester.runpytest_inprocess("--help")
+    result.stdout.fnmatch_lines(["*--vhostspy-update*", "*--vhostspy-rules*", "*--vhostspy-keep*", "*vhostspy_rules*"])
+    assert "@pytest.mark.vhostspy(golden=None" in pytester.runpytest_inprocess("--markers").stdout.str()
+
+
+def test_it_costs_next_to_nothing_where_it_is_not_used(pytester: pytest.Pytester) -> None:
+    """A project that only has vhostspy installed loads one module of it, and nothing that that would load."""
+    pytester.makepyfile(
+        """
+        import sys
+
+        def test_it():
+            ours = sorted(name for name in sys.modules if name.startswith("vhostspy"))
+            assert ours == ["vhostspy", "vhostspy.pytest_plugin"]
+            assert "scapy" not in sys.modules and "textual" not in sys.modules
+        """
+    )
+    pytester.runpytest_subprocess().assert_outcomes(passed=1)
+
+
+def test_the_example_runs_from_anywhere(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--pyargs", "vhostspy.examples"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout

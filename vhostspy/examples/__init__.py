@@ -1,0 +1,1 @@
+"""Tests to copy from; each runs: ``pytest --pyargs vhostspy.examples``."""
