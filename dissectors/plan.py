@@ -263,7 +263,8 @@ class _Links(_Step):
             if missing:
                 return at, missing
             following = number(any_kind, self._next)
-            end = following if at < following <= len(data) else len(data)
+            # a way back, or into this one's own first members, leads nowhere: all that is left is its own
+            end = following if at + self.plans[-1].least <= following <= len(data) else len(data)
             elements.append(self._element(data[at:end]))
             at = end
         return at, 0

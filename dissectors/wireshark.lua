@@ -472,7 +472,7 @@ function READ.chain(P, step, fields, nodes, s, at, big)
     local any, _, _, missing = read_at(P, last, s, at, big)
     if missing > 0 then return at, missing end
     following = number_in(any, step.next)
-    local ends = (at < following and following <= #s) and following or #s
+    local ends = (at + last.least <= following and following <= #s) and following or #s
     -- offsets in an element are its own
     local piece = sub(s, at + 1, ends)
     local element, kids

@@ -300,12 +300,13 @@ class Links(PacketListField):
         found: list[Packet] = []
         following = int(pkt.getfieldval(self.link_from))
         while s and following == whole - len(s):
-            fields, _, missing = plan(self.packets[-1][0], order).read_at(s, 0)
+            any_kind = plan(self.packets[-1][0], order)
+            fields, _, missing = any_kind.read_at(s, 0)
             if missing:
                 break
             following = int(str(fields[self.link_to]))
             end = following - (whole - len(s))
-            piece, s = (s[:end], s[end:]) if 0 < end <= len(s) else (s, b"")
+            piece, s = (s[:end], s[end:]) if any_kind.least <= end <= len(s) else (s, b"")
             found.append(self._packet(piece, order)(piece, _internal=1, _parent=pkt))
         return s, found
 

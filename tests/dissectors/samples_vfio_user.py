@@ -114,6 +114,16 @@ VFIO_USER = [
         "40000000 08000000 02000000 20000000 0010000000000000 0000000000010000",
         {"region_flags": ["CAPS"], "index": "BAR2"}, "region BAR2, 4 KiB, CAPS",
     ),
+    # a capability that leads into its own first members: all that is left is its own
+    Sample(
+        "DEVICE_GET_REGION_INFO", "reply",
+        {
+            "argsz": 44, "region_flags": 8, **REGION,
+            "capabilities": [{"capability": 99, "version": 1, "next": 36, "body": bytes.fromhex("aabbccdd")}],
+        },
+        "2c000000 08000000 02000000 20000000 0010000000000000 0000000000010000" "63000100 24000000 aabbccdd",
+        {"region_flags": ["CAPS"], "index": "BAR2"}, "region BAR2, 4 KiB, CAPS",
+    ),
     Sample(
         "DEVICE_GET_REGION_IO_FDS", "request", {"argsz": 56, "io_flags": 0, "index": 0, "count": 0},
         "38000000 00000000 00000000 00000000", {"index": "BAR0"}, "region BAR0",
