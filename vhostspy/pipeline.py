@@ -34,7 +34,7 @@ class Snapshot(NamedTuple):
     """All that a pipeline knows at one moment, its rules' memory left out."""
 
     device: str | None
-    sessions: Mapping[int, Session]
+    sessions: tuple[Session, ...]
     ended: tuple[int, ...]
     originals: Mapping[tuple[int, str, int, int], bytes]
     told: Mapping[tuple[int, int], int]
@@ -69,7 +69,7 @@ class Pipeline:
     def snapshot(self) -> Snapshot:
         """What is known now, to go on from later: a copy that shares all that is immutable."""
         return Snapshot(
-            self.device, dict(self.sessions), tuple(self._ended), dict(self._originals), dict(self._told),
+            self.device, tuple(self.sessions.values()), tuple(self._ended), dict(self._originals), dict(self._told),
             self._due_ns, frozenset(self._called_off), self._last_ns,
         )  # fmt: skip
 
@@ -77,7 +77,7 @@ class Pipeline:
     def from_snapshot(cls, known: Snapshot) -> Self:
         """A pipeline that goes on from there, without rules."""
         pipeline = cls(known.device)
-        pipeline.sessions = dict(known.sessions)
+        pipeline.sessions = {session.number: session for session in known.sessions}
         pipeline._ended = list(known.ended)
         pipeline._originals = dict(known.originals)
         pipeline._told = dict(known.told)

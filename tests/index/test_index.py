@@ -43,7 +43,10 @@ def assert_same(index: Index, run: Straight, seed: int = 1) -> None:
             if item.answers is not None and glance.partner is not None:
                 assert index.glance(glance.partner).no == item.answers
                 assert index.glance(glance.partner).partner == row
-            assert index.row_of(item.no) == row
+            assert (
+                index.row_of(item.no) == row
+                or [one.no for one in run.items if isinstance(one, Message)].count(item.no) > 1
+            )
         else:
             assert (glance.no, glance.kind) == (0, "event")
         assert (glance.session, glance.monotonic_ns) == (item.session, item.monotonic_ns)

@@ -8,7 +8,8 @@ answered once a shape, and a million rows take some 30 MB.
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from vhostspy.capture.record import EVENT, INCOMPLETE, MESSAGE, RAW, SAMPLE, Descriptor, Record
@@ -32,6 +33,8 @@ MOST_CONTEXTS = 1 << 14
 MOST_HEADER = 32
 _MOST_NUMBER = 0xFFFFFFFF
 _FD = Descriptor()
+#: in captures that were merged, a request is looked for among so many rows
+_FAR = 10_000
 
 
 class Shape(NamedTuple):
@@ -65,8 +68,8 @@ class Columns:
     """The rows: messages, pieces that could not be framed, and events, in the order of the file."""
 
     __slots__ = (
-        "_contexts", "_shapes", "context", "contexts", "no", "odd", "originals", "partner", "place", "session",
-        "shape", "shapes", "state", "time",
+        "_contexts", "_shapes", "context", "contexts", "no", "odd", "ordered", "originals", "partner", "place",
+        "session", "shape", "shapes", "state", "time",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -79,6 +82,8 @@ class Columns:
         self.session = array("I")
         #: the message's number; of events, the number of the message before it
         self.no = array("I")
+        #: numbers only grow, as they do unless captures were merged
+        self.ordered = True
         # from here on filled in once a row was studied, so these may be shorter
         #: the row that answers it, or that it answers
         self.partner = array("I")
@@ -157,6 +162,8 @@ class Columns:
         self.session.append(record.session)
         before = self.no[-1] if row else 0
         self.no.append(min(number, _MOST_NUMBER) or before)
+        if number and number <= before:
+            self.ordered = False
         # that it is incomplete may be known from the rest of the file only
         if (
             len(places) > 1
@@ -181,13 +188,25 @@ class Columns:
 
     def row_of(self, no: int) -> int | None:
         """The row of message ``no``."""
-        found = bisect_left(self.no, no)
-        while found < len(self.no) and self.no[found] == no:
-            shape = self.shapes[self.shape[found]]
-            if shape.kind not in EVENTS and self.number(found) == no:
-                return found
-            found += 1
+        if self.ordered:
+            found = bisect_left(self.no, no)
+            rows: Iterable[int] = range(found, bisect_right(self.no, no, found))
+        else:
+            rows = (row for row, number in enumerate(self.no) if number == no)
+        return next((row for row in rows if self.is_message(row, no)), None)
+
+    def request(self, no: int, session: int, row: int) -> int | None:
+        """The row of the request that a reply in ``row`` answers; None: it is not to be found."""
+        if self.ordered:
+            found = self.row_of(no)
+            return found if found is not None and self.session[found] == session else None
+        for before in range(row - 1, max(-1, row - _FAR), -1):
+            if self.no[before] == no and self.session[before] == session and self.is_message(before, no):
+                return before
         return None
+
+    def is_message(self, row: int, no: int) -> bool:
+        return self.shapes[self.shape[row]].kind not in EVENTS and self.number(row) == no
 
     def number(self, row: int) -> int:
         """The message's number, whatever it is."""

@@ -11,44 +11,42 @@ from typing import Final, NamedTuple
 
 from vhostspy.capture import pcapng
 from vhostspy.capture.reader import CaptureError, Reader
-from vhostspy.capture.record import DESCRIPTOR, HEADER, INCOMPLETE, MAGIC, MESSAGE, ORIGINAL, Record
+from vhostspy.capture.record import DESCRIPTOR, HEADER, INCOMPLETE, MESSAGE, ORIGINAL, Record
 from vhostspy.dissectors import registry
 
 from .columns import EVENTS, ROWS, Columns
 
 _HEADS: Final = pcapng.PACKET_HEADER.size + pcapng.TAGS.size + HEADER.size
-#: from the end of the block before on: that one's length | block type, length, interface | (time) | packet lengths |
-#: (tags) | header up to the number | number, (wall clock), monotonic time, (span) | header's end and twelve octets more
-_SHAPE: Final = Struct("<I12s8xQ120x32sQ8xQ8x36s")
+#: from the end of the block before on: that one's length | block type, length, interface | (time) | packet lengths,
+#: tags, header up to the number | number, (wall clock), monotonic time, (span) | header's end and twelve octets more
+_SHAPE: Final = Struct("<I12s8x160sQ8xQ8x36s")
 _shape = _SHAPE.unpack_from
 #: octets of the header's end; of a message's header where twelve are all of it
 _REST: Final = 24
 _SHORT: Final = 12
-#: in a header: session, and the one before
-_SESSIONS: Final = slice(16, 24)
+#: in the 160 octets: the numbers of session and channel as tags have them, session and previous session in our header
+_SESSION: Final = 144
+_SHARED: Final = (slice(0, 48), slice(52, 56), slice(60, _SESSION), slice(_SESSION + 8, 160))
 #: octets of a usual record
 _USUAL: Final = 320
-_MOST_LANES: Final = 4096
-_MOST_KINDS: Final = 4096
+_MOST_FORMS: Final = 1 << 14
+_MOST_SHAPES: Final = 4096
 _MOST_NUMBER: Final = 0xFFFFFFFF
 _U32: Final = Struct("<I")
-_MAGIC_AT: Final = pcapng.PACKET_HEADER.size + pcapng.TAGS.size
 
 
-class _Kind(NamedTuple):
-    """Records of one length and one sort, and where they differ yet."""
+class _Form(NamedTuple):
+    """How records of one sort and length begin and end, and what that says."""
 
     head: bytes
-    packet: int
     total: int
-    #: the shape's number; -1: no row
-    shape: int
-    #: where the message's header is from the block's first octet on, and the shapes by what is there; None: it is known
-    header: tuple[int, int, dict[bytes, int]] | None
-
-
-#: session, whether twelve octets behind our header belong to what a kind is known by, whether it is an event; kinds
-_Lane = tuple[int, bool, bool, dict[bytes, _Kind]]
+    #: where the message's header is from the block's first octet on, without what changes from one message to the
+    #: next; None: the twelve octets behind ours
+    header: tuple[int, int] | None
+    #: our header's end and the message's header -> the shape's number; -1: no row
+    shapes: dict[bytes, int]
+    session: int
+    event: bool
 
 
 class Scanner(Reader):
@@ -62,9 +60,9 @@ class Scanner(Reader):
         self.columns = columns
         #: where sections begin, with their byte order and their interfaces
         self.sections: list[tuple[int, str, list[bool]]] = []
-        #: by a header's first octets, which hold all of who speaks to whom; sessions share what they say
-        self._lanes: dict[bytes, _Lane] = {}
-        self._kinds: dict[bytes, dict[bytes, _Kind]] = {}
+        self._forms: dict[bytes, _Form] = {}
+        #: the same by what sessions share
+        self._shared: dict[bytes, _Form] = {}
         self._came: dict[tuple[int, str, int, int], int] = {}
         self._over = False
 
@@ -84,8 +82,8 @@ class Scanner(Reader):
             found = self._block()
             if section:
                 self.sections.append((where, self._order, self._interfaces))
-                self._lanes.clear()
-                self._kinds.clear()
+                self._forms.clear()
+                self._shared.clear()
             if found is None:
                 self._over = not self.follow
                 return False
@@ -109,7 +107,7 @@ class Scanner(Reader):
         base = self.offset - start
         if start < 4 or self._came or base + len(window) > 1 << 34:
             return 0  # what is rare is put in one by one
-        columns, lanes = self.columns, self._lanes
+        columns, forms = self.columns, self._forms
         add_place, add_time, add_shape = columns.place.append, columns.time.append, columns.shape.append
         add_session, add_no = columns.session.append, columns.no.append
         highest = columns.no[-1] if columns.no else 0
@@ -118,28 +116,26 @@ class Scanner(Reader):
         shape = -1
         before = _U32.unpack_from(window, start - 4)[0]
         while at <= last:
-            ends, head, packet, lane, number, mono, key = _shape(window, at - 4)
-            known = lanes.get(lane)
-            if known is None or ends != before:
-                break
-            session, short, event, kinds = known
-            kind = kinds.get(key if short else key[:_REST])
-            if kind is None or number > _MOST_NUMBER or not (number or event):
-                break
-            same_head, same_packet, total, found, header = kind
-            if head != same_head or packet != same_packet:
-                break
-            if header is not None:
-                start_at, stop_at, shapes = header
-                other = shapes.get(window[at + start_at : at + stop_at])
-                if other is None:
+            ends, head, middle, number, mono, key = _shape(window, at - 4)
+            form = forms.get(middle)
+            if form is None:
+                form = self._of_another_session(middle)
+                if form is None:
                     break
-                found = other
+            same_head, total, header, shapes, session, event = form
+            if header is not None:
+                key = key[:_REST] + window[at + header[0] : at + header[1]]
+            found = shapes.get(key)
+            if found is None or head != same_head or ends != before or number > _MOST_NUMBER or not (number or event):
+                break
             shape = found
             before = total
             if shape >= 0:
-                if number:
+                if number > highest:
                     highest = number
+                elif number:
+                    highest = number
+                    columns.ordered = False
                 add_place((base + at) >> 2)
                 add_time(mono)
                 add_shape(shape)
@@ -183,52 +179,49 @@ class Scanner(Reader):
                 columns.originals[len(columns)] = came
         columns.add(record, places)
 
+    def _of_another_session(self, middle: bytes) -> _Form | None:
+        """How such records begin in this session, if another said the same."""
+        form = self._shared.get(b"".join(middle[part] for part in _SHARED))
+        if form is None:
+            return None
+        if len(self._forms) >= _MOST_FORMS:
+            self._forms.clear()
+        self._forms[middle] = form = form._replace(session=_U32.unpack_from(middle, _SESSION)[0])
+        return form
+
     def _learn(self, block: bytes, record: Record) -> None:
         """The next one that begins like this need not be looked at: it is a whole record of our shape."""
         fds, size = len(record.fds), len(record.data)
         inside = pcapng.TAGS.size + HEADER.size + fds * DESCRIPTOR.size + size
-        packet = inside | inside << 32
-        if self._order != "<" or record.flags & (INCOMPLETE | ORIGINAL) or len(block) + 4 < _SHAPE.size:
-            return
-        _, head, same_packet, lane, _, _, key = _shape(bytes(4) + block)
-        if packet != same_packet or block[_MAGIC_AT : _MAGIC_AT + len(MAGIC)] != MAGIC:
+        if (
+            self._order != "<"
+            or record.flags & (INCOMPLETE | ORIGINAL)
+            or len(block) + 4 < _SHAPE.size
+            or _U32.unpack_from(block, 20)[0] != inside
+            or _U32.unpack_from(block, 24)[0] != inside
+        ):
             return
         start, length = _HEADS + fds * DESCRIPTOR.size, 0
         rows = registry.channel(record.protocol, record.channel) if record.kind == MESSAGE else None
-        msgid_at = None
         if rows is not None:
-            length, msgid_at = rows.header.length, rows.header.msgid_at
-            if msgid_at not in (None, 0):
+            if rows.header.msgid_at not in (None, 0) or size < rows.header.length:
                 return
-        short = length == _SHORT and msgid_at is None
-        if size < length:
-            return
-        if len(self._lanes) >= _MOST_LANES:
-            self._lanes.clear()
-            self._kinds.clear()
-        if lane not in self._lanes:
-            common = lane[: _SESSIONS.start] + lane[_SESSIONS.stop :]
-            kinds = self._kinds.setdefault(common, {})
-            self._lanes[lane] = record.session, short, record.kind in EVENTS, kinds
-        kinds = self._lanes[lane][3]
-        shape = self.columns.shape_of(record) if record.kind in ROWS else -1
-        if not short:
-            key = key[:_REST]
-        if short and not fds or not length or shape < 0:
-            header = None
-        else:
-            known = kinds.get(key)
-            stop = start + length
-            if msgid_at == 0:
-                start += 2
-            shapes = known.header[2] if known is not None and known.header is not None else {}
-            if len(shapes) >= _MOST_KINDS:
-                shapes.clear()
-            shapes[block[start:stop]] = shape
-            header = start, stop, shapes
-        if len(kinds) >= _MOST_KINDS:
-            kinds.clear()
-        kinds[key] = _Kind(head, packet, len(block), shape, header)
+            skipped = 0 if rows.header.msgid_at is None else 2
+            start, length = start + skipped, rows.header.length - skipped
+        header = None if (start, length) == (_HEADS, _SHORT) else (start, start + length)
+        _, head, middle, _, _, key = _shape(bytes(4) + block)
+        form = self._forms.get(middle)
+        if form is None or (form.head, form.total, form.header) != (head, len(block), header):
+            if len(self._forms) >= _MOST_FORMS:
+                self._forms.clear()
+                self._shared.clear()
+            form = _Form(head, len(block), header, {}, record.session, record.kind in EVENTS)
+            self._forms[middle] = self._shared[b"".join(middle[part] for part in _SHARED)] = form
+        if len(form.shapes) >= _MOST_SHAPES:
+            form.shapes.clear()
+        if header is not None:
+            key = key[:_REST] + block[slice(*header)]
+        form.shapes[key] = self.columns.shape_of(record) if record.kind in ROWS else -1
 
 
 def _lane(record: Record) -> tuple[int, str, int, int]:

@@ -132,8 +132,8 @@ class Study:
 
     def _answered(self, row: int, message: Message) -> int:
         columns = self.columns
-        request = columns.row_of(message.answers or 0)
-        if request is None or columns.session[request] != message.session:
+        request = columns.request(message.answers or 0, message.session, row)
+        if request is None:
             return ODD
         columns.partner[row] = request
         columns.partner[request] = row
