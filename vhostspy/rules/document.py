@@ -15,10 +15,6 @@ ELSEWHERE = {
     "VU-DS-04": "VU-FD-09",
 }
 WAITING = {
-    "VU-RUN-04": "The back-end writes guest memory or signals calls while all rings are stopped: needs guest memory "
-    "and the eventfds.",
-    "VU-INF-07": "The in-flight region's used index differs from the ring's: needs guest memory.",
-    "VU-INF-08": "An entry of a fresh in-flight region is set: needs its memory.",
     "VU-DS-05": "CHECK_DEVICE_STATE before the end of the state's stream: needs the pipe, which passes on untouched.",
 }
 
