@@ -138,6 +138,10 @@ class Connector:
             return error
         try:
             made.connect(self._where)
+        except BlockingIOError as error:
+            # a connect that waits would wait for as long as they like
+            made.close()
+            return OSError(error.errno, "somebody listens there and accepts nobody, the queue is full")
         except OSError as error:
             made.close()
             return error

@@ -174,5 +174,6 @@ def something_behind(case: Case) -> Outcome:
     behind = data[max(0, known - offset) :] if known else b""
     if not any(behind) or not case.first("VU-CFG-09"):
         return None
+    first = next(at for at, octet in enumerate(behind) if octet)
     text = f"{case.name}: expected zeros from byte {max(known, offset)} on, where a {case.before.device} device has "
-    return f"{text}nothing, came {behind[:8].hex(' ')}{' …' if len(behind) > 8 else ''}"
+    return f"{text}nothing, came {behind[first:][:8].hex(' ')} at {max(known, offset) + first}"

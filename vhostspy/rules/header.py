@@ -16,6 +16,8 @@ MOST_PAYLOAD = 2056
 MOST_PAYLOAD_RUST = 4096
 #: whoever sends so little has no reason to do it in pieces
 MOST_IN_ONE = 4096
+#: what an eventfd is given at a time
+MOST_NOTIFIED = 255
 VENDOR_IDS = frozenset((1000, 1001, 1002, 1003, 1004, 1005, 1006, 1007))
 
 
@@ -33,7 +35,11 @@ def version(case: Case) -> Outcome:
     came = (case.message.flags or 0) & 3
     if came == 1:
         return None
-    return f"{case.name}: expected version 1 in the flags, came {came} (flags {case.message.flags:#x})"
+    text = f"{case.name}: expected version 1 in the flags, came {came} (flags {case.message.flags:#x})"
+    if not case.message.flags and 0 < (case.message.id or 0) <= MOST_NOTIFIED:
+        # a descriptor's number that was closed, given to this socket, and still written to
+        text += f"; 8 octets with the number {case.message.id} are what a write to an eventfd looks like"
+    return text
 
 
 @rule("VU-HDR-02", "error", "flag bits 4 to 31 are zero", HEADER, on=every(), malformed=True, pure=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from vhostspy.dissectors import registry
+from vhostspy.session import ledger as ledgers
 
 from .replies import LATE_NS, age
 from .rule import Breach, Case, Moment, Outcome, event, rule
@@ -188,7 +189,9 @@ def late(case: Case | Moment) -> Outcome:
         return None
     if not case.first("VF-RTP-01", no):
         return None
-    return Breach(f"#{no}: expected an answer within 5 s, none came in {age(age_ns)}", who=1 - waiting.sender)
+    asked = next((one for one in ledgers.outstanding(case.before.ledger) if one.no == no), None)
+    name = "" if asked is None else f"{asked.name or f'command {asked.id}'} "
+    return Breach(f"{name}#{no}: expected an answer within 5 s, none came in {age(age_ns)}", who=1 - waiting.sender)
 
 
 @rule("VF-END-01", "note", "a client takes its DMA regions back before it leaves", "vfio-user, Client Disconnection",

@@ -24,6 +24,8 @@ class Case(NamedTuple):
     severity: str
     who: int | None
     profile: tuple[str | None, str | None] = (None, None)
+    #: a part of the sentence
+    says: str = ""
 
 
 CASES = (
@@ -33,7 +35,8 @@ CASES = (
         < 1{R}=0x140000000
         > 15
         *< 15{R}=0x80008
-        > EOF""", "VU-CLS-04", "warning", FRONT),
+        > EOF""", "VU-CLS-04", "warning", FRONT,
+         says="DEVICE_STATE"),
     Case("N3", "an acknowledgement depends on bit 30, which SET_FEATURES left out", f"""
         > 1
         < 1{{R}}=0x140000000
@@ -70,17 +73,20 @@ CASES = (
         > 5 mt(1;0/0x1000000/0/0)+1fd
         > 21 +1fd
         *b< 9 mmap(0,0,0,4096,1)+1fd
-        > EOF""", "VU-SHM-01", "warning", BACK),
+        > EOF""", "VU-SHM-01", "warning", BACK,
+         says="drafts had it on bit 21"),
     Case("N9 gpa", "bit 21 agreed on by accident: addresses are not the guest's", f"""
         HELLO(0x200428)
         *{MEMORY}
-        > EOF""", "VU-MEM-13", "error", FRONT),
+        > EOF""", "VU-MEM-13", "error", FRONT,
+         says="is bit 21 meant as SHMEM?"),
     Case("N11", "a bit acknowledged that was not offered", """
         > 1
         < 1{R}=0x140000000
         > 3
         *> 2{NR}=0x1140000000
-        > EOF""", "VU-NEG-01", "error", FRONT),
+        > EOF""", "VU-NEG-01", "error", FRONT,
+         says="ORDER_PLATFORM"),
     Case("N13", "rings enabled one by one without bit 30", """
         > 3
         > 1
@@ -100,7 +106,8 @@ CASES = (
         > 15
         < 15{R}=0x1208
         *> 16=0x8
-        > EOF""", "VU-SES-01", "warning", FRONT),
+        > EOF""", "VU-SES-01", "warning", FRONT,
+         says="CONFIG, INFLIGHT_SHMFD"),
     Case("N17", "a packed ring's position in the form of a split one", """
         > 1
         < 1{R}=0x540000000
@@ -116,6 +123,19 @@ CASES = (
         *> 1
         > EOF""", "VU-CLS-03", "warning", FRONT),
     # -- replies
+    Case("R1", "an answer is waited for whose request was never sent", f"""
+        HELLO(0x9)
+        > 17
+        < 17{{R}}=4
+        > 5{{NR}} {ONE}+1fd
+        < 5{{R}}=0
+        > 8 st(0,256)
+        > 10 st(0,0)
+        > 9 a(0,0,0x7f0000000000,0x7f0000002000,0x7f0000001000,0)
+        *> 13=0 +1fd
+        …
+        > EOF""", "VU-STL-03", "note", FRONT,
+         says="nobody owed anything"),
     Case("R3 0 bytes", "an answer to SET_LOG_BASE that its front-end waits for, in vain", f"""
         HELLO(0xa)
         {MEMORY}
@@ -153,7 +173,8 @@ CASES = (
         HELLO(0x8)
         *> 5{NR} mt(2;0/0x100000/0x7f0000000000/0,0x200000/0x100000/0x7f0000200000/0)+2fd
         < 5{R}=0
-        < EOF""", "VU-CLS-01", "error", BACK),
+        < EOF""", "VU-CLS-01", "error", BACK,
+         says="most likely about SET_MEM_TABLE"),
     Case("R11", "an answer that was made, and not sent", """
         HELLO(0x80008)
         *> 43
@@ -180,7 +201,8 @@ CASES = (
         HELLO(0x8)
         > 5{{NR}} {ONE}+1fd
         *< 5{{R}} zeros(40)
-        > EOF""", "VU-SZ-01", "error", BACK),
+        > EOF""", "VU-SZ-01", "error", BACK,
+         says="came 40"),
     # -- descriptors
     Case("F1", "a descriptor with a message that carries none", """
         *> 1 +1fd
@@ -218,11 +240,15 @@ CASES = (
         > 1
         *< raw(01 00 00 00 00 00 00 00)
         < 1{R}=0x140000000
-        > EOF""", "VU-HDR-01", "error", BACK),
+        > EOF""", "VU-HDR-01", "error", BACK,
+         says="a write to an eventfd"),
     Case("F11", "descriptors run out, and a header of zeros is what comes", """
         HELLO(0)
         *> raw(00 00 00 00 00 00 00 00 00 00 00 00)
         > EOF""", "VU-HDR-03", "error", FRONT),
+    Case("F11 rate", "call descriptors that a back-end does not close", "HELLO(0)\n" + "> 13=0 +1fd\n" * 50 +
+         "*> 13=0 +1fd\n" + "> 13=0 +1fd\n" * 49 + "> EOF", "VU-FD-17", "note", FRONT,
+         says="runs out of descriptors"),
     Case("F13", "two regions, and an assertion that counts octets", """
         HELLO(0)
         *> 5 mt(2;0/0x100000/0x7f0000000000/0,0x200000/0x100000/0x7f0000200000/0)+2fd
@@ -231,7 +257,8 @@ CASES = (
     Case("M1", "a region of 36 bytes, as QEMU sent it for years", """
         HELLO(0x8008)
         *> 37 zeros(36)+1fd
-        > EOF""", "VU-SZ-05", "error", FRONT),
+        > EOF""", "VU-SZ-05", "error", FRONT,
+         says="as of QEMU 5.0"),
     Case("M3", "neighbours merged that have different files", """
         HELLO(0)
         *> 5 mt(1;0/0x200000/0x7f0000000000/0)+1fd:1M
@@ -267,7 +294,20 @@ CASES = (
         RING(0)
         ~300
         *> 18 st(0,1)
-        > EOF""", "VU-RACE-03", "note", FRONT),
+        > EOF""", "VU-RACE-03", "note", FRONT,
+         says="may be lost"),
+    Case("V3", "nobody enables rings, as bit 30 is not agreed on", f"""
+        > 1
+        < 1{{R}}=0x140000000
+        > 3
+        > 2=0x100000000
+        {MEMORY}
+        > 8 st(0,256)
+        > 10 st(0,0)
+        > 9 a(0,0,0x7f0000000000,0x7f0000002000,0x7f0000001000,0)
+        *> 12=0 +1fd
+        > 13=0 +1fd
+        > EOF""", "VU-RUN-10", "note", FRONT),
     Case("V5", "a ring that ran from 500 says that it is at 0", f"""
         HELLO(0x8)
         {MEMORY}
@@ -300,6 +340,16 @@ CASES = (
         *> 13{NR}=0 +1fd
         …
         > EOF""", "VU-STL-02", "warning", BACK),
+    Case("V13", "enabled without bit 30, and the back-end ends on it", """
+        > 1
+        < 1{R}=0x140000000
+        > 15
+        < 15{R}=0x8
+        > 16=0x8
+        > 3
+        > 2=0x100000000
+        *> 18{NR} st(0,1)
+        < EOF""", "VU-NEG-16", "error", FRONT),
     Case("V15", "a split ring of 100", """
         HELLO(0x8)
         *> 8{NR} st(0,100)
@@ -311,11 +361,13 @@ CASES = (
         RING(0)
         > 18 st(0,1)
         *> 8 st(0,128)
-        > EOF""", "VU-VR-02", "error", FRONT),
+        > EOF""", "VU-VR-02", "error", FRONT,
+         says="256, now 128"),
     # -- reconnect
     Case("C1", "the back-end dies before its first answer", """
         *> 1
-        < EOF""", "VU-CLS-03", "warning", BACK),
+        < EOF""", "VU-CLS-03", "warning", BACK,
+         says="step 1 of 10"),
     Case("C3", "features are not restored", """
         HELLO(0x8)
         < EOF
@@ -328,6 +380,14 @@ CASES = (
     Case("C7", "accepted by a process that is about to end", """
         *> 3
         < RESET""", "VU-CLS-03", "warning", BACK),
+    Case("C9", "the back-end has another front-end already", """
+        > 3
+        > 1
+        < 1{R}=0x140000000
+        beside
+        *> 3
+        …
+        > EOF""", "VU-SES-04", "note", FRONT),
     # -- in-flight
     Case("I1", "asked for before anybody knows how rings look", """
         > 1
@@ -347,7 +407,8 @@ CASES = (
         {MEMORY}
         RING(0)
         *> 11 st(0,0)
-        < EOF""", "VU-RPL-01", "error", BACK),
+        < EOF""", "VU-RPL-01", "error", BACK,
+         says="GET_VRING_BASE"),
     # -- migration
     Case("L1", "the log once more for each pair of queues", f"""
         HELLO(0x2)
@@ -390,13 +451,46 @@ CASES = (
     Case("G1", "an offset that counts from where PCI has it", """
         HELLO(0x200)
         *> 24 cfg(0x100,60,0)
-        > EOF""", "VU-CFG-02", "error", FRONT),
+        > EOF""", "VU-CFG-02", "error", FRONT,
+         says="is it counted from 0x100"),
     Case("G3", "a refusal of no bytes", """
         HELLO(0x200)
         > 24 cfg(0,256,0)
         *< 24{R}
         > EOF""", "VU-CFG-03", "note", BACK),
+    Case("G5", "the back-end's memory behind the device's configuration", """
+        > 1
+        < 1{R}=0x140000044
+        > 15
+        < 15{R}=0x200
+        > 16=0x200
+        > 3
+        > 2=0x140000044
+        > 24 cfg(0,200,0)
+        *< 24{R} leak(0,200,0)
+        > EOF""", "VU-CFG-09", "note", BACK,
+         says="a5 a5"),
+    Case("G7", "a configuration in two pieces: read short, without MSG_WAITALL", """
+        HELLO(0x200)
+        > 24 cfg(0,60,0)
+        *< 24{R} cfg(0,60,0) |24
+        > EOF""", "VU-HDR-12", "note", BACK),
     # -- IOTLB
+    Case("T1", "misses that the front-end does not read, and a request that the back-end does not read", f"""
+        > 1
+        < 1{{R}}=0x340000000
+        > 15
+        < 15{{R}}=0x28
+        > 16=0x28
+        > 3
+        > 2=0x340000000
+        {MEMORY}
+        > 21 +1fd
+        """ + "b< 1 iotlb(0x1000,0,0,1,1)\n" * 200 + """
+        *> 22 iotlb(0x800000,4096,0x7f0000000000,0,3)
+        …
+        > EOF""", "VU-STL-01", "error", BOTH,
+         says="on the backend channel"),
     Case("T3", "an update that failed", f"""
         HELLO(0x28)
         {MEMORY}
@@ -412,7 +506,16 @@ CASES = (
         > 11 st(0,0)
         *b< 10{{NR}} mmap(0,0,0,4096,0)
         …
-        > EOF""", "VU-STL-01", "error", BOTH),
+        > EOF""", "VU-STL-01", "error", BOTH,
+         says="SHMEM_UNMAP"),
+    Case("B3", "two threads write, one message in the other", f"""
+        HELLO(0x428)
+        {MEMORY}
+        > 21 +1fd
+        RING(0)
+        b< raw(04 00 00 00 09 00 00 00 08 00 00 00  02 00 00 00 09 00 00 00)
+        *b< raw(00 00 00 00 00 00 00 00 01 00 00 00 00)
+        > EOF""", "VU-HDR-03", "error", BACK),
     Case("B5", "host notifiers in another order than rings", f"""
         HELLO(0xc28)
         {MEMORY}
@@ -451,8 +554,13 @@ CASES = (
         > EOF""", "VU-ST-04", "note", FRONT),
     Case("RS5", "a header of the other byte order", """
         *> raw(00 00 00 01 00 00 00 01 00 00 00 00)
-        > EOF""", "VU-CLS-05", "error", FRONT),
+        > EOF""", "VU-CLS-05", "error", FRONT,
+         says="big-endian"),
     # -- malformed
+    Case("S1", "a log that ends behind its file", """
+        HELLO(0x2)
+        *> 6 log(0x2000,0x1000)+1fd:8K
+        > EOF""", "VU-LOG-03", "error", FRONT),
     Case("S3", "a key that is longer than its room", """
         HELLO(0x80)
         *> 26 at(1072,12,65)

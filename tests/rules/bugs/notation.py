@@ -8,15 +8,18 @@ One line is one message, ``*`` in front of it marks the one that the finding is 
 
 Flags: ``{NR}`` 0x9, ``{R}`` 0x5, ``{R,NR}`` 0xd, none 0x1. Payloads: ``=v`` a u64; ``st(i,n)`` two u32;
 ``a(i,flags,descriptors,used,available,log)``; ``mt(n;guest/size/user/offset,…)``; ``mr(…)`` one region;
-``log(size,offset)``; ``cfg(offset,length,flags)`` with that many zeros; ``inf(size,offset,queues,descriptors)``;
+``log(size,offset)``; ``cfg(offset,length,flags)`` with that many zeros,
+``leak(…)`` with something in the last eight; ``inf(size,offset,queues,descriptors)``;
 ``iotlb(iova,size,user,permission,type)``; ``area(word,size,offset)``; ``mmap(id,fd,at,length,flags)``;
 ``ds(direction,phase)``; ``zeros(n)``; ``at(size,offset,u32)`` in zeros;
 ``hex(…)``. A size of its own: ``5!40``. ``raw(…)`` are octets of no message.
 
-Descriptors: ``+2fd`` of the kind that the message carries; ``+1fd:2M`` a file of that size; ``+1fd:pipe``.
+Descriptors: ``+2fd`` of the kind that the message carries; ``+1fd:2M`` a file of that size; ``+1fd:pipe``. ``|5``: the
+first five octets are sent alone; ``|12fd``: and the descriptors come with the rest.
 
 Between messages: ``~300`` milliseconds, ``…`` a silence of 20 s, ``> EOF`` an end closes, ``< RESET`` one that leaves
-the message before unread, ``again`` another connection. ``HELLO(bits)`` and ``RING(i)`` stand for the usual beginning.
+the message before unread, ``again`` another connection, ``beside`` another one while that one lasts. ``HELLO(bits)``
+and ``RING(i)`` stand for the usual beginning. Lines that begin with C or S are of vfio-user, see ``vfio``.
 """
 
 from __future__ import annotations
@@ -25,6 +28,8 @@ import re
 from collections.abc import Iterator
 from struct import calcsize, pack
 from typing import NamedTuple
+
+from . import vfio
 
 FRONT, BACK = 0, 1
 SILENCE_MS = 20_000
@@ -37,7 +42,7 @@ USUAL = 0x140000000
 
 
 class Step(NamedTuple):
-    """``what``: message, eof, reset, wait, again."""
+    """``what``: message, eof, reset, wait, again, beside."""
 
     what: str
     end: int = FRONT
@@ -49,6 +54,9 @@ class Step(NamedTuple):
     #: the finding is about this
     marked: bool = False
     id: int = -1
+    #: octets that are sent alone, and whether the descriptors come behind them; 0: all at once
+    split: int = 0
+    late_fds: bool = False
 
 
 def steps(script: str) -> list[Step]:
@@ -60,7 +68,7 @@ _MACRO = re.compile(r"(HELLO|RING)\((.*)\)")
 _MESSAGE = re.compile(
     r"(?P<channel>b?)(?P<end>[<>]) *(?:raw\((?P<raw>[0-9a-f ]*)\)|"
     r"(?P<id>\d+)(?:!(?P<size>\d+))?(?:\{(?P<flags>[A-Z,]+)\})? *(?P<body>=\S+?|[a-z]+\([^)]*\))?)"
-    r" *(?:\+(?P<count>\d+)fd(?::(?P<kind>\w+))?)?"
+    r" *(?:\+(?P<count>\d+)fd(?::(?P<kind>\w+))?)?(?: *\|(?P<split>\d+)(?P<late>fd)?)?"
 )
 
 
@@ -72,13 +80,16 @@ def _line(line: str) -> Iterator[Step]:
         yield Step("wait", wait_ms=int(line[1:]))
     elif line == "…":
         yield Step("wait", wait_ms=SILENCE_MS)
-    elif line == "again":
-        yield Step("again")
+    elif line in ("again", "beside"):
+        yield Step(line)
     elif line in ("> EOF", "< EOF", "< RESET", "> RESET"):
         yield Step("eof" if line.endswith("EOF") else "reset", "><".index(line[0]))
     elif macro is not None:
         for one in _hello(int(macro[2], 0)) if macro[1] == "HELLO" else _ring(int(macro[2])):
             yield from _line(one)
+    elif (said := vfio.said(line)) is not None:
+        end, octets, count, kind = said
+        yield Step("message", end, "main", octets, (_kind(kind),) * count, marked=marked)
     else:
         yield _message(line, marked)
 
@@ -105,15 +116,16 @@ def _message(line: str, marked: bool) -> Step:
         raise ValueError(f"expected a message of the notation, came {line!r}")
     end = FRONT if match["end"] == ">" else BACK
     channel = "backend" if match["channel"] else "main"
+    split, late = int(match["split"] or 0), bool(match["late"])
     if match["raw"] is not None:
-        return Step("message", end, channel, bytes.fromhex(match["raw"]), marked=marked)
+        return Step("message", end, channel, bytes.fromhex(match["raw"]), marked=marked, split=split)
     number = int(match["id"])
     payload = _payload(match["body"] or "")
     size = len(payload) if match["size"] is None else int(match["size"])
     octets = pack("=III", number, FLAGS[match["flags"]], size) + payload
     kind = match["kind"] or (KINDS.get(number) if channel == "main" else None) or "64M"
     fds = (_kind(kind),) * int(match["count"] or 0)
-    return Step("message", end, channel, octets, fds, marked=marked, id=number)
+    return Step("message", end, channel, octets, fds, 0, marked, number, split, late)
 
 
 def _kind(word: str) -> str | int:
@@ -147,6 +159,9 @@ def _payload(body: str) -> bytes:
     if name == "at":
         size, offset, value = _numbers(inside, ",")
         return pack(f"={offset}xI{size - offset - 4}x", value)
+    if name == "leak":
+        offset, length, flags = _numbers(inside, ",")
+        return pack("=III", offset, length, flags) + bytes(length - 8) + b"\xa5" * 8
     if name in ("mt", "mr"):
         count, _, listed = inside.rpartition(";")
         regions = b"".join(pack("=QQQQ", *_numbers(one, "/")) for one in listed.split(",") if one)

@@ -17,7 +17,7 @@ from vhostspy.message import Finding
 from vhostspy.pipeline import Pipeline
 from vhostspy.rules.engine import Rules
 
-from ...relay.harness import DEADLINE_S, Relayed, close_all, rights, unpacked
+from ...relay.harness import DEADLINE_S, Relayed, close_all, rights, taken, unpacked
 from .notation import BACK, FRONT, Step
 
 MS = 1_000_000
@@ -55,7 +55,13 @@ class _Peers:
                 mine.close()
             mine = other or mine
         try:
-            assert sender.sendmsg([step.octets], rights(fds)) == len(step.octets)
+            octets, given = step.octets, fds
+            if step.split:
+                first, octets = octets[: step.split], octets[step.split :]
+                assert sender.sendmsg([first], rights([] if step.late_fds else fds)) == len(first)
+                taken(sender)  # so that the relay has two reads of it
+                given = fds if step.late_fds else []
+            assert sender.sendmsg([octets], rights(given)) == len(octets)
         finally:
             close_all(fds)
         got = _read(receiver, len(step.octets)) if read else []
@@ -126,6 +132,7 @@ def play(relayed: Relayed, steps: Iterable[Step]) -> Played:
     """Send it all; the case is over when the relay has seen the end of its last connection."""
     steps = list(steps)
     peers = _Peers(relayed)
+    beside: list[_Peers] = []
     sessions, sent, marked = 1, 0, 0
     silences = []
     for at, step in enumerate(steps):
@@ -136,6 +143,10 @@ def play(relayed: Relayed, steps: Iterable[Step]) -> Played:
             relayed.no_session()
             peers = _Peers(relayed)
             sessions += 1
+        elif step.what == "beside":
+            beside.append(peers)
+            peers = _Peers(relayed)
+            sessions += 1
         elif step.what == "message":
             sent += 1
             if step.marked:
@@ -144,7 +155,8 @@ def play(relayed: Relayed, steps: Iterable[Step]) -> Played:
             peers.play(step, read=following is None or following.what != "reset")
         else:
             peers.close(step.end)
-    peers.end()
+    for one in (peers, *beside):
+        one.end()
     relayed.no_session()
     return Played(sessions, tuple(silences), marked)
 
