@@ -75,6 +75,8 @@ def test_wheel_holds_vhostspy_and_nothing_else(built: Built) -> None:
     assert {name.split("/")[0] for name in names} == {"vhostspy", info}
     assert {name for name in names if name.endswith(".py")} == python_files()
     assert "vhostspy/py.typed" in names
+    captures = {path.name for path in (ROOT / "captures").iterdir()}
+    assert {Path(name).name for name in names if name.startswith("vhostspy/captures/")} == captures
     assert f"{info}/licenses/LICENSE" in names
 
 
@@ -106,6 +108,21 @@ def test_installed_program_starts(installed: Path, tmp_path: Path) -> None:
 @pytest.mark.packaging
 def test_installed_demo_needs_the_standard_library_only(installed: Path, tmp_path: Path) -> None:
     run(str(installed / "vhostspy"), "demo", cwd=tmp_path)
+
+
+@pytest.mark.packaging
+def test_installed_corpus_is_there(installed: Path, tmp_path: Path) -> None:
+    look = "from vhostspy.corpus import scenarios; print(*(one.path.stat().st_size > 0 for one in scenarios('blk')))"
+    assert set(run(str(installed / "python"), "-c", look, cwd=tmp_path).split()) == {"True"}
+
+
+@pytest.mark.packaging
+def test_the_documented_first_test_runs_from_a_wheel(installed: Path, tmp_path: Path) -> None:
+    """pytest is this environment's; vhostspy is the wheel's, whose entry point makes the fixture known."""
+    site = Path(pytest.__file__).parent.parent
+    code = f"import sys; sys.path.append({str(site)!r}); import pytest; sys.exit(pytest.main())"
+    words = ["-c", code, "-p", "no:cacheprovider", "-q", "--pyargs", "vhostspy.examples"]
+    assert "passed" in run(str(installed / "python"), *words, cwd=tmp_path)
 
 
 @pytest.mark.packaging
