@@ -320,6 +320,8 @@ class Plan:
         self.least: int = sum(step.least for step in self._steps)
         #: its length in bytes; None if that depends on its contents
         self.size: int | None = None if any(step.most is None for step in self._steps) else self.least
+        #: members that say whether something worked
+        self.results = tuple(one.name for one in layout.members if isinstance(one, Field) and one.show == "result")
         self._namers = tuple(_namers(layout, byte_order))
         self.has_names = bool(self._namers)
         #: the member that tells how much of another there is, and that other

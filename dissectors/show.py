@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
+from .once import once
 from .rows import Bytes, Field, Layout, Names, Part, Word
 
 Writer = Callable[[Any], str]
@@ -113,12 +114,30 @@ class Template:
 
     def format(self, fields: Mapping[str, object]) -> str:
         """The line; empty where none of the alternatives suits the layout. It ends where a member is not there."""
-        line = self._start
         try:
-            for name, write, after in self._pieces:
-                line += write(fields[name]) + after
+            return self._whole(fields)
         except KeyError:
+            line = self._start
+            for name, write, after in self._pieces:
+                if name not in fields:
+                    break
+                line += write(fields[name]) + after
             return line.rstrip(" ,:")
+
+    @once
+    def _whole(self) -> Callable[[Mapping[str, object]], str]:
+        """The line where all members are there: lists of a million messages come by here, so it is one expression."""
+        text = self._start.replace("%", "%%")
+        known: dict[str, Writer] = {}
+        values: list[str] = []
+        for place, (name, write, after) in enumerate(self._pieces):
+            text += ("%#x" if write is hex else "%s") + after.replace("%", "%%")
+            value = f"fields[{name!r}]"
+            if write is not str and write is not hex:
+                known[f"write_{place}"] = write
+                value = f"write_{place}({value})"
+            values.append(f"{value},")
+        line: Callable[[Mapping[str, object]], str] = eval(f"lambda fields: {text!r} % ({' '.join(values)})", known)
         return line
 
 
@@ -141,6 +160,13 @@ def _part_writer(part: Part, show: str) -> Writer:
 
 
 def _writer(member: Field | Bytes, show: str) -> Writer:
-    names = member.names if isinstance(member, Field) else None
     show = show or member.show
-    return str if not show and names is None else partial(plain, show=show, names=names)
+    if isinstance(member, Bytes):
+        return partial(_octets, show=show) if show else bytes.hex
+    names = member.names
+    if names is None and show in _OF_INTEGERS:
+        return _OF_INTEGERS[show]
+    return partial(_integer, show=show, names=names)
+
+
+_OF_INTEGERS: Mapping[str, Writer] = {"": str, "hex": hex}

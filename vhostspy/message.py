@@ -28,7 +28,6 @@ from vhostspy.dissectors.codec import ByteOrder, Context, Decoded
 from vhostspy.dissectors.heads import Head, acknowledged, heads
 from vhostspy.dissectors.heads import Kind as Kind
 from vhostspy.dissectors.once import once
-from vhostspy.dissectors.rows import Field
 from vhostspy.dissectors.rows import Message as Row
 
 #: what the two ends are called where the protocol does not say
@@ -164,23 +163,25 @@ class Message(_Message):
     @once
     def info(self) -> str:
         """The short line of lists: what matters of the members; empty where nothing does."""
+        # what was cut has octets that a whole one may have as well
+        shared = None if self.marks & SNAPPED else self._shared()
+        if shared is None or shared is _UNREAD:
+            return self._info()
+        if shared.info is None:
+            shared.info = self._info()
+        return shared.info
+
+    def _info(self) -> str:
         if self.refused:
             number = self.error or 0
             return f"failed: {errorcode.get(number, 'error')} ({number})"
         if self.row is None or self.kind == "raw":
             return _size_line(self)
-        # what was cut has octets that a whole one may have as well
-        shared = None if self.snapped else self._shared()
-        if shared is not None and shared.info is not None:
-            return shared.info
         decoded = self.decoded
         if decoded.missing and self.snapped:
             # it was there, the capture only did not keep it
             decoded = decoded._replace(rest=b"", missing=0)
-        info = codec.info_line(self.row, self.is_reply, decoded, self.context)
-        if shared is not None:
-            shared.info = info
-        return info
+        return codec.info_line(self.row, self.is_reply, decoded, self.context)
 
     @property
     def failed(self) -> bool:
@@ -189,11 +190,10 @@ class Message(_Message):
             return False
         if self.error is not None:
             return self.refused
-        layout = self.decoded.layout
-        for member in layout.members if layout else ():
-            if isinstance(member, Field) and member.show == "result" and self.fields.get(member.name, 0) != 0:
-                return True
-        return bool(self.fields.get("error", 0))
+        decoded = self.decoded
+        if decoded.plan is not None and any(decoded.fields.get(member, 0) != 0 for member in decoded.plan.results):
+            return True
+        return bool(decoded.fields.get("error", 0))
 
     @property
     def changed(self) -> bool:

@@ -56,9 +56,12 @@ class Summary:
             name = message.name or f"unknown {message.id}"
         key = (message.protocol, message.channel, message.sender, name, kind)
         counts = self.counts
-        if key not in counts and len(counts) >= _MOST_NAMES:
-            key = (*key[:3], "others", kind)  # numbers that no row knows may be anything
-        counts[key] = counts.get(key, 0) + 1
+        if key in counts:
+            counts[key] += 1
+        else:
+            if len(counts) >= _MOST_NAMES:
+                key = (*key[:3], "others", kind)  # numbers that no row knows may be anything
+            counts[key] = counts.get(key, 0) + 1
         if self.first_ns is None:
             self.first_ns = message.monotonic_ns
         self.last_ns = message.monotonic_ns

@@ -8,6 +8,7 @@ matters of its members, descriptors; an answer names its request and how long it
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 from vhostspy.capture.record import LATE_FDS, UNSURE_FDS, Descriptor
@@ -39,8 +40,9 @@ class Text:
         self._paint: Callable[[str, str], str] = _painted if look.colour else _plain
         self._start_ns: int | None = None
         self._before_ns = 0
-        #: (session, channel, number, sender, protocol) -> the middle of the line, which repeats
-        self._middles: dict[tuple[int, str, int, int, str], str] = {}
+        self._more = look.verbose or look.octets
+        #: where a message was -> the middle of the line, which repeats
+        self._middles: dict[tuple[object, ...], str] = {}
 
     def seen(self, message: Message) -> None:
         """A message that is not shown; times still count from the first one of all."""
@@ -55,28 +57,33 @@ class Text:
             start = self._start_ns = self._before_ns = now
         delta = now - self._before_ns
         self._before_ns = now
-        key = (message.session, message.channel, message.channel_no, message.sender, message.protocol)
-        middle = self._middles.get(key)
+        where = message[3:8]  # session, channel, its number, sender, protocol
+        middle = self._middles.get(where)
         if middle is None:
             if len(self._middles) > 1000:  # sessions come and go
                 self._middles.clear()
-            middle = self._middles[key] = _middle(*key)
-        name = title(message)
-        about = message.info if message.kind != "raw" else _raw(message)
+            middle = self._middles[where] = _middle(message)
+        kind = message.kind
+        name = message.name if kind == "request" or kind == "reply" else None
+        if name is None:
+            name = title(message)
+        about = message.info if kind != "raw" else _raw(message)
         if message.fds:
             about = f"{about}  {descriptors(message)}" if about else descriptors(message)
         if message.answers is not None:
             answer = f"↩ #{message.answers} {duration(message.latency_ns or 0)}"
             about = f"{about}  {answer}" if about else answer
-        marks = _marks(message) if message.marks or message.reads > 1 or message.original is not None else ""
-        if marks:
-            about = f"{about}  {marks}" if about else marks
+        if message.marks or message.reads > 1 or message.original is not None:
+            marks = _marks(message)
+            about = f"{about}  {marks}" if about and marks else about or marks
         if self.look.colour:
-            colour = "31" if message.failed or message.kind == "raw" or message.name is None else "1"
+            colour = "31" if message.failed or kind == "raw" or message.name is None else "1"
             if colour == "31" or not message.is_reply:
                 name = self._paint(name, colour) + " " * max(0, 24 - len(name))
-        line = f"{message.no:>4}  {seconds(now - start):>9}  {duration(delta):>7}  {middle}{name:<24}  {about}".rstrip()
-        if self.look.verbose or self.look.octets or message.findings:
+        line = (
+            f"{message.no:>4}  {(now - start) / 1e9:9.6f}  {duration(delta):>7}  {middle}{name:<24}  {about}".rstrip()
+        )
+        if self._more or message.findings:
             return "\n".join((line, *self._below(message), ""))
         return line + "\n"
 
@@ -128,10 +135,10 @@ def _plain(text: str, colour: str) -> str:
     return text
 
 
-def _middle(session: int, channel: str, channel_no: int, sender: int, protocol: str) -> str:
-    label = channel_label(session, channel, channel_no)
-    arrow = ("→", "←", "·")[min(sender, 2)]
-    return f"{label:<8} {arrow} {end_name(protocol, min(sender, 2)):<9}  "
+def _middle(message: Message) -> str:
+    label = channel_label(message.session, message.channel, message.channel_no)
+    end = min(message.sender, 2)
+    return f"{label:<8} {('→', '←', '·')[end]} {end_name(message.protocol, end):<9}  "
 
 
 def channel_label(session: int, channel: str, channel_no: int) -> str:
@@ -153,12 +160,14 @@ def title(message: Message) -> str:
 
 def descriptors(message: Message) -> str:
     """``[kick eventfd]``, ``[memory memfd ×8]``: what came with it."""
-    counted: dict[str, int] = {}
-    for fd in message.fds:
-        what = " ".join(part for part in (fd.role, fd.kind) if part) or "descriptor"
-        what = escape(what)
-        counted[what] = counted.get(what, 0) + 1
-    return f"[{', '.join(what if n == 1 else f'{what} ×{n}' for what, n in counted.items())}]"
+    return _counted(tuple([(fd.role, fd.kind) for fd in message.fds]))
+
+
+@lru_cache(maxsize=256)
+def _counted(what: tuple[tuple[str, str], ...]) -> str:
+    names = [escape(" ".join(filter(None, each)) or "descriptor") for each in what]
+    counted = {name: names.count(name) for name in names}
+    return f"[{', '.join(name if n == 1 else f'{name} ×{n}' for name, n in counted.items())}]"
 
 
 def _marks(message: Message) -> str:
