@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import cast
 
+from .heads import forget
 from .plan import plan
 from .registry import PROTOCOLS
 from .rows import Array, Bytes, Chain, Channel, Field, Layout, Message, Word
@@ -44,6 +45,7 @@ def add(protocol: str, channel: str, message: Message) -> None:
         others = [each for each in (before, *before.others) if each.name != message.name]
         message = message._replace(others=(*message.others, *(each._replace(others=()) for each in others)))
     messages[key] = message
+    forget()
 
 
 def add_features(protocol: str, names: Mapping[int, str]) -> None:

@@ -16,6 +16,7 @@ import pytest
 from vhostspy.cli import main
 from vhostspy.dissectors import codec, registry
 from vhostspy.dissectors.additions import add, add_features, load
+from vhostspy.dissectors.heads import forget, heads
 from vhostspy.dissectors.rows import BACK_END, FRONT_END, Array, Bytes, Field, Layout, Message, Part, Word
 from vhostspy.message import _meanings
 
@@ -42,6 +43,7 @@ def as_before() -> Iterator[None]:
     for table, before in zip(tables, kept, strict=True):
         table.clear()
         table.update(before)
+    forget()
 
 
 @pytest.fixture
@@ -69,6 +71,19 @@ def test_the_example_is_ten_lines() -> None:
 
 def test_no_release_knows_its_message() -> None:
     assert registry.row("vhost-user", "main", FRONT_END, SET_VRING_SHARE) is None
+
+
+def test_a_message_that_was_met_before_is_known_once_it_is_added(draft: Path) -> None:
+    message = pack("=IIIII", SET_VRING_SHARE, 9, 8, 0, 75)
+
+    def named() -> str | None:
+        main_channel = heads("vhost-user", "main", "<")
+        assert main_channel is not None
+        return main_channel.of(message, FRONT_END).name
+
+    assert named() is None
+    load(str(draft))
+    assert named() == "SET_VRING_SHARE"
 
 
 def test_the_example_is_read_and_written(draft: Path) -> None:
