@@ -196,7 +196,7 @@ def record(bench: Bench, pair: Pair) -> Path:
 
 def replay(bench: Bench, options: str, name: str, appears: str = "") -> Program:
     program = bench.start(
-        f"{sys.executable} -m vhostspy replay {options} -v --timeout 20 -w {bench.path(f'{name}.pcapng')}",
+        f"{sys.executable} -m vhostspy replay {options} -v --timeout 60 -w {bench.path(f'{name}.pcapng')}",
         name=name, place=HERE_PLACE, PYTHONPATH=str(ROOT),
     )  # fmt: skip
     if appears:
@@ -233,5 +233,5 @@ def test_replay(bench: Bench, letter: str) -> None:
             bench, f"{capture} --as back-end --listen {bench.path('r.sock')} {until}", "as-back-end", "r.sock"
         )
         pair.front_end(bench, "front-end-2")
-    assert player.ended(pair.within_s + 30) == 0, str(player)
+    assert player.ended(pair.within_s + 60) == 0, str(player)
     assert "all was played" in player.output, str(player)

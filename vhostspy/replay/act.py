@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 _PROTOCOLS = {"backend": "vhost-user", "gpu": "vhost-user-gpu", "second": "vfio-user"}
 #: what a device's own work brings about: a replay, in which no guest works, may not see it again
 _WORK = frozenset({"REGION_READ", "REGION_WRITE", "REGION_WRITE_MULTI", "DMA_READ", "DMA_WRITE"})
+#: requests of a back-end that its guest's data brings about, again and again: no message of ours waits for them
+_UNPROMPTED = (ANY_TIME | _WORK) - {"CONFIG_CHANGE_MSG"}
+#: how long what a request of theirs prompted in the record waits for that request, in seconds
+_PROMPT_S = 0.5
 #: how long a peer may take to close once all is done, and how long what it said besides is waited for, in seconds
 _CLOSE_S, _LINGER_S = 2.0, 0.1
 #: mismatches of one kind that are told one by one
@@ -90,8 +94,10 @@ class Act:
         self._our_answer: dict[int, int] = {}
         #: place of a request of ours -> place of theirs that must have come before it (back-end)
         self._cause: dict[int, int] = {}
+        #: the same of a front-end's: a request of theirs right before it, which they may not make again
+        self._prompt: dict[int, int] = {}
         requests: list[tuple[int, Message]] = []
-        cause = -1
+        cause = prompt = -1
         for at, message in enumerate(messages):
             request_at = at_of.get(message.answers, -1) if message.answers is not None else -1
             if message.sender == self.side:
@@ -103,6 +109,9 @@ class Act:
                     continue
                 self._agenda.append(at)
                 self._cause[at] = cause
+                if self.side == FRONT_END and prompt >= 0:
+                    self._prompt[at] = prompt
+                prompt = -1
                 continue
             one = said(message)
             if one is None:
@@ -114,6 +123,8 @@ class Act:
                 requests.append((at, one))
                 if message.name not in ANY_TIME:
                     cause = at
+                if message.name not in _UNPROMPTED:
+                    prompt = at
         self._agenda.reverse()  # the next one is the last
         self._expected = Expected(requests, self.settings.strictness)
         #: places of their answers that have not come, in the record's order; whole, so that "before" is a look at one
@@ -203,10 +214,9 @@ class Act:
             at = self._agenda[-1]
             if not self._due(at):
                 return None
-            if self.settings.timing == "original":
-                until = self._hold_until(at)
-                if until > monotonic():
-                    return until
+            until = self._hold_until(at)
+            if until > monotonic():
+                return until
             self._agenda.pop()
             self._speak(at)
 
@@ -217,11 +227,24 @@ class Act:
         return self.side == FRONT_END or self._reached >= self._cause[at]
 
     def _hold_until(self, at: int) -> float:
+        """Until when a message that is due is held back: by the record's clock, or for what would have caused it."""
+        cause = self._prompt.get(at)
+        waits = cause is not None and self._expected.waits_for(cause)
+        if not waits and self.settings.timing == "causes":
+            return 0.0
         until = self._hold.get(at)
         if until is None:
-            message = self.part.messages[at]
-            before = self.part.messages[at - 1].monotonic_ns if at else message.monotonic_ns
-            until = self._hold[at] = self._moment + max(0, message.monotonic_ns - before) / 1e9
+            if self.settings.timing == "original":
+                message = self.part.messages[at]
+                before = self.part.messages[at - 1].monotonic_ns if at else message.monotonic_ns
+                until = self._moment + max(0, message.monotonic_ns - before) / 1e9
+            else:
+                until = monotonic() + _PROMPT_S
+            self._hold[at] = until
+        elif waits and until <= monotonic():
+            prompt = self.part.messages[cause or 0]
+            self._notes.append(f"went on without {named(prompt)} #{prompt.no}, which did not come again")
+            del self._prompt[at]
         return until
 
     def _give_answers(self) -> bool:
@@ -432,7 +455,8 @@ class Act:
             self._reached = max(self._reached, found.at)
         self._take(expected, came, fds)
         answer_at = self._our_answer.get(found.at)
-        if answer_at is not None and (came.awaited or came.row is None or came.row.answer in ("reply", "special")):
+        # peers answer unasked, too: who asks as in the record is answered as in the record
+        if answer_at is not None and (came.awaited or came.need_reply == expected.need_reply):
             self._armed.append(_Armed(answer_at, came, wire, found.at))
         elif came.awaited:
             self._answer_anew(wire, came)
@@ -460,6 +484,14 @@ class Act:
     # -- what the record does not have --------------------------------------------------------------------------------
 
     def _unmatched(self, wire: Wire, came: Message) -> None:
+        for request_at in self._waiting.get(wire.key, ()):
+            if self.part.messages[request_at].id == came.id and came.msgid is None:
+                # an answer but for its flags
+                at = self._their_answer[request_at]
+                self._missing.pop(at, None)
+                self._waiting[wire.key].remove(request_at)
+                self._hold_against(self.part.messages[at], came)
+                return
         policy = self.settings.unmatched
         text = "the record has no such request"
         if came.name in ANY_TIME and not came.awaited:

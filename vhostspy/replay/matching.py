@@ -65,6 +65,10 @@ class Expected:
             return self._use(name, unused[0], same=False)
         return None
 
+    def waits_for(self, at: int) -> bool:
+        """Whether the recorded request at that place has not come yet."""
+        return at in self._unused.get(_name(self.messages[at]), ())
+
     def left(self) -> list[int]:
         """Places of those that did not come, in order."""
         return sorted(at for unused in self._unused.values() for at in unused)

@@ -78,8 +78,11 @@ class Meeting:
         self.name = listen or (connect if isinstance(connect, str) else "the given socket")
 
     def close(self) -> None:
+        """May be called twice."""
         if self._listener is not None:
             self._listener.close()
+        if self._given is not None:
+            self._given.close()
 
     def meet(self, again: bool) -> socket.socket:
         """The next connection. Raises Failure when nobody comes, or is there, in time."""
@@ -167,20 +170,18 @@ def replay(
     """
     if as_ not in SIDES:
         raise ValueError(f"a replay is as one of {', '.join(SIDES)}, not as {as_!r}")
-    script = capture if isinstance(capture, Script) else Script.read(capture, device)
-    if from_no is not None or until_no is not None or keep is not None:
-        script = script.cut(from_no, until_no, keep)
-    if not script.parts:
-        raise WrongUse(f"{script.name}: there is no message to be played")
-    settings = Settings(
-        SIDES[as_], strictness, unmatched, timing, timeout_s, edit, see
-    )  # fmt: skip
     where = meeting or Meeting(
         None if listen is None else os.fspath(listen),
         connect if connect is None or isinstance(connect, socket.socket) else os.fspath(connect),
         timeout_s=connect_timeout_s,
     )
     try:
+        script = capture if isinstance(capture, Script) else Script.read(capture, device)
+        if from_no is not None or until_no is not None or keep is not None:
+            script = script.cut(from_no, until_no, keep)
+        if not script.parts:
+            raise WrongUse(f"{script.name}: there is no message to be played")
+        settings = Settings(SIDES[as_], strictness, unmatched, timing, timeout_s, edit, see)
         log = Log(device, write)
         try:
             return play(script, settings, where, log)

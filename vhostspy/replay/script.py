@@ -34,7 +34,7 @@ class Part(NamedTuple):
     answers: Mapping[int, Message]
     #: the end that closed the main channel first; None: not seen
     closed_by: int | None = None
-    #: number of the last message (or its answer) by which rings are set up; 0: there are no rings
+    #: number of the last message (or its answer) by which rings are set up; 0: none are
     set_up: int = 0
     #: a message's number -> the channel that the socket in it becomes
     opens: Mapping[int, tuple[str, int]] = {}
@@ -184,11 +184,15 @@ def _closes(event: Event) -> bool:
 
 
 def _set_up(messages: list[Message]) -> int:
-    """The number of the last message by which rings are set up, or of its answer.
+    """The number of the last message by which rings (vfio-user: memory and interrupts) are set up, or of its answer.
 
-    That is where for the first time every ring was started and enabled that the record starts and enables, and what
-    belongs to it behind that.
+    With rings that is where every ring was started and enabled for the first time that the record starts and enables,
+    and what belongs to it behind that.
     """
+    if messages[0].protocol == "vfio-user":
+        prepared = [message for message in messages if message.kind == "request" and _prepares(message)]
+        last_no = prepared[-1].no if prepared else 0
+        return max(last_no, next((message.no for message in messages if message.answers == last_no), 0))
     steps = [(at, step) for at, message in enumerate(messages) if (step := _ring_step(message)) is not None]
     wanted = {step for _, step in steps}
     at = -1
@@ -204,6 +208,17 @@ def _set_up(messages: list[Message]) -> int:
             at = following
     last_no = messages[at].no
     return max(last_no, next((message.no for message in messages if message.answers == last_no), 0))
+
+
+def _prepares(message: Message) -> bool:
+    """A client sets the device up: not when an interrupt has come and is unmasked again."""
+    name = message.name or ""
+    return (
+        name in ("VERSION", "DMA_MAP")
+        or name.startswith("DEVICE_GET_")
+        or name == "DEVICE_SET_IRQS"
+        and bool(message.fds)
+    )
 
 
 def _ring_step(message: Message) -> tuple[str, int] | None:
