@@ -134,7 +134,11 @@ FAMILIES: tuple[Rule, ...] = tuple(_gate(*family) for family in _FAMILIES)
     malformed=True, pure=True,
 )  # fmt: skip
 def not_agreed(case: Case) -> Outcome:
-    return ungated(case)
+    text = ungated(case)
+    if text is None or case.message.name != "GET_QUEUE_NUM":
+        return text
+    # SPDK asks whoever it meets, and most answer; whoever hangs up on it: VU-CLS-01
+    return Breach(text, severity="warning")
 
 
 @rule(

@@ -15,6 +15,7 @@ from .rule import Case, Outcome, Slot, every, reply, request, rule
 PAYLOAD = "vhost-user, Message Specification, Payload, "
 FRONT = "vhost-user, Front-end message types, VHOST_USER_"
 XEN_MMAP = 1 << 17
+LOG_SHMFD = 1 << 1
 #: contents of the configuration space in one message; rust-vmm takes more
 MOST_CONFIG = 256
 MOST_CONFIG_RUST = 4096
@@ -205,6 +206,9 @@ def shared_object(case: Case) -> Outcome:
 @rule("VU-SZ-10", "warning", "SET_LOG_BASE has 16 bytes, of 2014 8", PAYLOAD + "Log description",
       on=request("SET_LOG_BASE"), malformed=True, pure=True)  # fmt: skip
 def log(case: Case) -> Outcome:
+    message = case.message
+    if message.size == 8 and (case.before.protocol_agreed or 0) & LOG_SHMFD:
+        return f"{case.name}: expected 16 bytes of payload as LOG_SHMFD is agreed on, came 8, the form of 2014"
     return wrong_size(case)
 
 
