@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from .bench import FIRMWARE, Bench
+from .bench import FIRMWARE, LINUX, Bench
 from .guest.mbr import make_disk
-from .place import ROOT
+from .place import HERE_PLACE, ROOT, missing
 from .programs import Program, Relay, until
 
 pytestmark = pytest.mark.peers
@@ -103,3 +105,143 @@ def test_s_samples_in_a_capture(bench: Bench) -> None:
     command = [sys.executable, "-m", "vhostspy", "rings", str(relay.capture)]
     shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=20, check=True).stdout
     assert "r.sock" in shown and " 3 " in shown
+
+
+def counted(qemu: Program, kind: str) -> list[int]:
+    """What the guest's drivers have counted, as it tells again and again at its end."""
+    lines = [line for line in qemu.output.splitlines() if line.startswith(f"COUNT {kind} ")]
+    # the last may not be whole yet
+    return [int(word) for word in lines[-2].split()[2:]] if len(lines) > 1 else []
+
+
+def by_number(sample: dict[str, Any]) -> dict[int, dict[str, Any]]:
+    return {ring["ring"]: ring for ring in sample["rings"]}
+
+
+def test_c_indices_are_the_requests_that_the_guests_driver_counted(bench: Bench) -> None:
+    bench.needs_relay("it is the relay that keeps the memory")
+    bench.storage_daemon(bench.disk())
+    needed(bench.relay(once=False))
+    qemu = bench.linux("stay=1 t=blk", bench.blk())
+    qemu.expect("MARK-STAYS", LINUX)
+    until(lambda: bool(counted(qemu, "blk")), 5, lambda: "no count")
+    stat = counted(qemu, "blk")
+    (sample,) = rings(bench)
+    (ring,) = sample["rings"]
+    # requests read, written, discarded, flushed
+    assert ring["used"] == ring["available"] == stat[0] + stat[4] + stat[11] + stat[15] > 30
+    assert ring["in_flight"] == 0
+    assert "findings" not in sample
+
+
+def test_g_a_filled_receive_ring_is_well(bench: Bench) -> None:
+    """The card's rings: 0 receives and is full of buffers, 1 sent what the driver counted."""
+    bench.needs_relay("it is the relay that keeps the memory")
+    bench.testpmd_backend()
+    needed(bench.relay(once=False))
+    qemu = bench.linux("stay=1 t=netstatic", bench.net())
+    qemu.expect("MARK-STAYS", LINUX)
+    seen: list[Any] = []
+
+    def agree() -> bool:
+        """The guest still says a word now and then."""
+        (sample,) = rings(bench)
+        found = by_number(sample)
+        seen[:] = sample, counted(qemu, "net")
+        return bool([found[0]["used"], found[1]["used"]] == seen[1])
+
+    until(agree, 10, lambda: f"what is seen and what was counted: {seen}")
+    assert by_number(seen[0])[0]["in_flight"] > 200
+    assert "findings" not in seen[0]
+
+
+def test_dc_the_share(bench: Bench) -> None:
+    if os.geteuid() != 0:
+        missing("root, which virtiofsd's sandbox needs")
+    bench.needs_relay("it is the relay that keeps the memory")
+    share, socket = bench.share(), bench.path("be.sock")
+    virtiofsd = bench.start(
+        f"/usr/lib/qemu/virtiofsd --socket-path={socket} -o source={share} -o sandbox=chroot -o cache=none"
+    )
+    bench.wait_for_socket("be.sock", virtiofsd)
+    needed(bench.relay(once=False))
+    qemu = bench.linux("stay=1 t=fs", f"{bench.chardev()} -device vhost-user-fs-pci,chardev=c,tag=myfs")
+    qemu.expect("MARK-STAYS", LINUX)
+    (sample,) = rings(bench)
+    found = by_number(sample)
+    # 1 MiB there and back in FUSE requests of 4 KiB and more, and those to find the way
+    assert found[1]["used"] == found[1]["available"] > 100
+    assert found[1]["in_flight"] == found[0]["in_flight"] == 0
+    assert "findings" not in sample
+
+
+class Watching:
+    """``vhostspy rings --watch`` beside a test."""
+
+    def __init__(self, bench: Bench, every_s: float = 0.2, options: str = "") -> None:
+        self.program = bench.start(
+            f"{sys.executable} -m vhostspy rings {bench.path('r.sock')} --json --watch {every_s} {options}",
+            name="watch", place=HERE_PLACE, PYTHONPATH=str(ROOT),
+        )  # fmt: skip
+
+    def samples(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.program.output.splitlines()[:-1] if line.startswith("{")]
+
+    def findings(self) -> list[dict[str, Any]]:
+        return [finding for sample in self.samples() for finding in sample.get("findings", ())]
+
+
+def test_c_a_back_end_that_is_stopped_is_named_within_two_seconds(bench: Bench) -> None:
+    bench.needs_relay("it is the relay that keeps the memory")
+    storage = bench.storage_daemon(bench.disk())
+    needed(bench.relay(once=False))
+    qemu = bench.linux("n=200 t=blkloop", bench.blk())
+    qemu.expect("LOOP 2", LINUX)
+    watching = Watching(bench)
+    until(lambda: len(watching.samples()) > 2, 10, lambda: f"no samples: {watching.program}")
+    assert not watching.findings()
+    storage.process.send_signal(signal.SIGSTOP)
+    stopped = time.time_ns()
+    try:
+        until(lambda: bool(watching.findings()), 8, lambda: f"nothing found: {watching.samples()[-1]}")
+    finally:
+        storage.process.send_signal(signal.SIGCONT)
+    (finding,) = watching.findings()
+    assert (finding["rule"], finding["who"]) == ("VU-MEMR-01", "back-end")
+    assert "ring 0" in finding["text"] and "nobody takes" in finding["text"]
+    (sample,) = [one for one in watching.samples() if one.get("findings")]
+    ring = sample["rings"][0]
+    assert f"available index {ring['available']}, used index {ring['used']}" in finding["text"]
+    # a second in which it stands still, from the request that the guest makes within a tenth
+    assert sample["time_ns"] - stopped < 2_000_000_000
+    qemu.expect("LOOP 5", LINUX)
+    assert len(watching.findings()) == 1
+
+
+def test_ji_what_was_in_flight_when_the_back_end_was_killed(bench: Bench) -> None:
+    """Under load; in the region and in the ring, the same requests, by name."""
+    bench.needs_relay("it is the relay that offers INFLIGHT_SHMFD")
+    disk = bench.disk()
+    storage = bench.storage_daemon(disk, locking="off")
+    needed(bench.relay("--offer-protocol-features 0x1000", once=False))
+    qemu = bench.linux("n=200 t=blkloop", bench.blk(chardev=bench.reconnecting()))
+    qemu.expect("LOOP 2", LINUX)
+    watching = Watching(bench, 0.1, "--requests")
+    until(lambda: len(watching.samples()) > 2, 10, lambda: f"no samples: {watching.program}")
+    storage.process.send_signal(signal.SIGSTOP)
+    until(lambda: watching.samples()[-1]["rings"][0]["in_flight"] > 0, 10, lambda: "nothing is in flight")
+    storage.stop(signal.SIGKILL)
+    bench.storage_daemon(disk, locking="off", name="storage-2")
+
+    def second() -> list[dict[str, Any]]:
+        return [one for one in watching.samples() if one["session"] == 2]
+
+    until(lambda: bool(second()), 20, lambda: f"no second session: {watching.program}")
+    last = [one for one in watching.samples() if one["session"] == 1][-1]
+    ring = last["rings"][0]
+    assert ring["in_flight"] > 0
+    requests = last["requests"]["0"]
+    assert len(requests) == ring["in_flight"]
+    assert all(text.split()[0] in ("read", "write", "flush") for text in requests), requests
+    until(lambda: second()[-1]["rings"][0]["used"] > ring["used"], 10, lambda: f"it does not go on: {second()[-1]}")
+    assert not [one for one in watching.findings() if one["rule"].startswith("VU-MEMR")]

@@ -223,8 +223,14 @@ def test_a_fresh_in_flight_region(heads: tuple[int, ...], wrong: bool) -> None:
 
 def test_whatever_a_sample_says_is_read() -> None:
     talk = guest()
-    for facts in ({}, {"rings": 7}, {"rings": [7, {}, {"ring": "a"}, {"ring": 0, "layout": "split", "size": -1}]},
-                  {"rings": [{"ring": 0, "layout": "split", "size": 256, "available": "x", "used": None}]},
-                  {"inflight": {}, "rings": []}, {"inflight": [{}, 3]}):  # fmt: skip
+    odd: list[dict[str, Any]] = [
+        {},
+        {"rings": 7},
+        {"rings": [7, {}, {"ring": "a"}, {"ring": 0, "layout": "split", "size": -1}]},
+        {"rings": [{"ring": 0, "layout": "split", "size": 256, "available": "x", "used": None}]},
+        {"inflight": {}, "rings": []},
+        {"inflight": [{}, 3]},
+    ]
+    for facts in odd:
         talk.event("sample", **facts)
     assert not any(one.rule.startswith("VU-MEMR") for one in talk.findings)
