@@ -11,15 +11,13 @@ are; 1 when it does not; 3 when something failed.
 from __future__ import annotations
 
 import argparse
-import datetime
 import os
-import platform
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -43,6 +41,7 @@ from .peers import (
     protocol_of,
     run,
 )
+from .table import Result, as_markdown, as_text, machine, put_into, say
 
 #: units of a load in a round; a burst has five messages
 COUNTS = {
@@ -56,8 +55,6 @@ COUNTS = {
     "v1m": 200,
 }
 QUICK = {"ping": 500, "s20": 1000, "skick1": 500, "smem8": 500, "sburst": 500, "sv4k": 500, "sv1m": 10, "v1m": 10}
-
-BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 
 
 class Row(NamedTuple):
@@ -99,36 +96,6 @@ ROWS = (
 ALSO = dict.fromkeys(COUNTS, (DIRECT,)) | {"sburst": (DIRECT, CHUNKS)}
 
 
-class Result(NamedTuple):
-    """A line of the table: a value of each round, and what it should be (at least, or at most); None: no goal."""
-
-    area: str
-    values: tuple[float, ...]
-    bar: float | None
-    stretch: float | None
-    at_least: bool = False
-    #: "×" for a ratio
-    unit: str = "×"
-
-    @property
-    def median(self) -> float:
-        return statistics.median(self.values)
-
-    def verdict(self) -> str:
-        def holds(limit: float) -> bool:
-            return self.median >= limit if self.at_least else self.median <= limit
-
-        if self.bar is None or self.stretch is None:
-            return "no goal"
-        if holds(self.stretch):
-            return "met, and the stretch"
-        if holds(self.bar):
-            return "met"
-        if self.bar == 0:
-            return f"missed by {self.median:g}"
-        return f"missed by {abs(self.median / self.bar - 1):.0%}"
-
-
 class Checks(NamedTuple):
     """What must hold before a time counts, added up over all runs."""
 
@@ -147,10 +114,6 @@ def measured(measure: Measure, what: str) -> float:
     if what == "cpu":
         return measure.cpu_ns / measure.messages
     return measure.p50_ns if what == "p50" else measure.p99_ns
-
-
-def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 def run_load(
@@ -276,65 +239,6 @@ def writing_rates(rounds: int, quick: bool, tools: Path) -> list[Result]:
     return results
 
 
-def number(value: float) -> str:
-    return f"{value:.0f}" if value >= 100 or value == int(value) else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
-
-
-def cells(result: Result) -> tuple[str, str, str, str, str, str]:
-    sign, unit = "≥" if result.at_least else "≤", f" {result.unit}" if result.unit else ""
-    spread = f"{number(min(result.values))}–{number(max(result.values))}" if len(result.values) > 1 else ""
-    return (
-        result.area,
-        number(result.median) + unit,
-        spread,
-        "" if result.bar is None else f"{sign} {number(result.bar)}",
-        "" if result.stretch is None else f"{sign} {number(result.stretch)}",
-        result.verdict(),
-    )
-
-
-HEADINGS = ("area", "median", "rounds", "bar", "stretch", "verdict")
-
-
-def as_text(results: Iterable[Result]) -> str:
-    lines = [HEADINGS, *(cells(result) for result in results)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    padded = (map(str.ljust, line, widths) for line in lines)
-    return "\n".join("  ".join(line).rstrip() for line in padded)
-
-
-def as_markdown(results: Iterable[Result], heading: str) -> str:
-    lines = [HEADINGS, ("---",) * len(HEADINGS), *(cells(result) for result in results)]
-    table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    return f"{BEGIN}\n{heading}\n\n{table}\n{END}"
-
-
-def put_into(path: Path, text: str) -> None:
-    """Replace what stands between the two markers of a file, which must be there."""
-    before, begin, rest = path.read_text().partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise Failed(f"{path} has no lines {BEGIN} and {END} to put the figures between")
-    path.write_text(before + text + after)
-
-
-def machine() -> str:
-    """Where the figures come from: date, kind of machine, kernel, interpreter, version."""
-    model = next(
-        (
-            line.partition(":")[2].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if line.startswith("model name")
-        ),
-        platform.machine(),
-    )
-    compiler = subprocess.run(["cc", "-dumpfullversion"], capture_output=True, text=True, timeout=10).stdout.strip()
-    return (
-        f"{datetime.date.today().isoformat()}; {os.cpu_count()} CPUs ({model}), Linux {platform.release()}, "
-        f"{platform.python_implementation()} {platform.python_version()}, cc {compiler}"
-    )
-
-
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python3 -m benchmarks.ladder", description="Measure vhostspy against its yardsticks."
@@ -410,7 +314,7 @@ def main(arguments: list[str] | None = None) -> int:
             f"(by a relay that passes its reads on as they come: {sum(checks.misplaced_by_chunks):,}). "
             f"Messages lost: 0 of {sum(checks.captured):,}."
         )
-        put_into(options.markdown, as_markdown(results, heading))
+        put_into(options.markdown, "figures", as_markdown(results, heading))
     return 0 if sound else 1
 
 
