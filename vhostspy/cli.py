@@ -33,6 +33,7 @@ COMMANDS = {
 #: what vhostspy calls itself, in processes of its own; in no help
 OWN_COMMANDS = {
     "_view": "follow a growing capture for the relay that writes it",
+    "_live": "a relay, and the screen on it: what --tui means",
     "_sample": "look at the rings for a relay that records samples",
 }
 
@@ -115,6 +116,8 @@ def dispatch(arguments: list[str]) -> int:
             f"({', '.join(COMMANDS)}); vhostspy --help tells more"
         )
     name = "relay" if arguments[0].startswith("-") else arguments.pop(0)
+    if name == "relay" and "--tui" in arguments:
+        name = "_live"
     if name not in COMMANDS and name not in OWN_COMMANDS:
         from vhostspy.errors import nearest
 
@@ -160,7 +163,7 @@ def make_output_total() -> None:
 def new_parser(name: str) -> Parser:
     from vhostspy.arguments import Parser
 
-    if name != "relay":
+    if name not in ("relay", "_live"):
         line = COMMANDS.get(name) or OWN_COMMANDS[name]
         prog = f"vhostspy {name}" if name in COMMANDS else "vhostspy"
         return Parser(prog=prog, description=f"vhostspy {name}: {line}.", commands=COMMANDS)
