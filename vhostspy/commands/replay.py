@@ -4,37 +4,40 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TextIO
 
+from vhostspy.dissectors.rows import FRONT_END
 from vhostspy.errors import WrongUse
 from vhostspy.output.units import escape
 from vhostspy.replay import Outcome, report
+from vhostspy.replay.player import SIDES
 from vhostspy.replay.script import SET_UP
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
     from vhostspy.message import Message
+    from vhostspy.replay import Script
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     from vhostspy.arguments import device, one_of
-    from vhostspy.replay.player import ACCEPT_S, ANSWER_S, CONNECT_S, FRONT_END_S, SIDES
+    from vhostspy.replay.player import ACCEPT_S, ANSWER_S, CONNECT_S, FRONT_END_S
 
-    parser.add_argument("file", metavar="FILE", help="a capture (relay's --write makes one)")
+    parser.add_argument("file", metavar="FILE", nargs="?", help="a capture (relay's --write makes one)")
     parser.add_argument(
-        "--as", dest="as_", metavar="END", type=one_of(*SIDES), required=True,
+        "--as", dest="as_", metavar="END", type=one_of(*SIDES),
         help="the side that is played: front-end or back-end (client or server)",
     )  # fmt: skip
-    where = parser.add_mutually_exclusive_group(required=True)
+    where = parser.add_mutually_exclusive_group()
     where.add_argument(
         "--connect", metavar="PATH", help="the other side listens here (@NAME: abstract; fd:N: inherited)"
     )
     where.add_argument("--listen", metavar="PATH", help="the other side connects here; once for each session")
     parser.add_argument(
-        "--match", metavar="HOW", type=one_of("exact", "semantic", "shape"), default="semantic",
-        help="how strictly to compare: exact, semantic (default) or shape (docs/replay.md)",
+        "--match", metavar="HOW", type=one_of("exact", "semantic", "shape"),
+        help="how strictly to compare: exact, semantic (default; with --corpus: shape) or shape (docs/replay.md)",
     )  # fmt: skip
     parser.add_argument(
         "--unmatched", metavar="WHAT", type=one_of("fail", "nack", "close"), default="fail",
@@ -52,6 +55,14 @@ def add_arguments(parser: ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("-Y", "--filter", metavar="FILTER", help="only messages that match, with their answers")
     parser.add_argument("--edit", metavar="FILE", help="Python whose edit(message) may change what is sent")
+    parser.add_argument(
+        "--adapt", action="store_true",
+        help="as front-end: take only those features that this back-end offers, and go on accordingly",
+    )  # fmt: skip
+    parser.add_argument(
+        "--corpus", metavar="NAME", nargs="?", const="",
+        help="in place of FILE: recorded front-ends that come with vhostspy, played with --adapt; alone: lists them",
+    )  # fmt: skip
     parser.add_argument(
         "--timeout", metavar="S", type=seconds,
         help=f"the longest wait for a message (default: {ANSWER_S:g} for an answer, {FRONT_END_S:g} for what a "
@@ -89,32 +100,68 @@ def seconds(text: str) -> float:
 
 
 def run(options: Namespace) -> int:
+    if options.corpus == "":
+        from vhostspy.corpus import listing
+
+        for line in listing():
+            _print(sys.stdout, line)
+        return 0
+    _required(options)
+    people = sys.stderr if options.json else sys.stdout
+    outcomes: list[Outcome] = []
+    for name, script in _scripts(options):
+        outcome = play(options, script, people)._replace(name=name)
+        outcomes.append(outcome)
+        if options.json:
+            for line in report.lines(outcome):
+                _print(sys.stdout, line)
+        for line in outcome.lines():
+            _print(people, escape(line))
+    if options.corpus:
+        _print(people, "")
+        for line in report.table(outcomes):
+            _print(people, escape(line))
+    if options.junit:
+        write(options.junit, "\n".join([*report.junit(outcomes), ""]))
+    return max(outcome.status for outcome in outcomes)
+
+
+def _required(options: Namespace) -> None:
+    """argparse cannot say: all of these, unless one asks for nothing but a list."""
+    if (options.file is None) == (options.corpus is None):
+        raise WrongUse("say what is to be played: a capture, or --corpus NAME (--corpus alone lists the names)")
+    if options.as_ is None:
+        raise WrongUse("say which side is to be played: --as front-end or --as back-end")
+    if options.connect is None and options.listen is None:
+        raise WrongUse("say where the other side is: --connect PATH or --listen PATH")
+    if options.adapt and SIDES[options.as_] != FRONT_END:
+        raise WrongUse("--adapt is for --as front-end: a back-end makes its offers first")
+    if options.corpus and SIDES[options.as_] != FRONT_END:
+        raise WrongUse("--corpus has front-ends: --as front-end")
+
+
+def _scripts(options: Namespace) -> Iterator[tuple[str, Script]]:
+    """What is to be played, by name. Raises WrongUse."""
     from vhostspy.replay import Script
 
-    try:
-        script = Script.read(options.file, options.device)
-    except OSError as error:
-        raise WrongUse(f"{options.file}: {error.strerror}") from None
-    people = sys.stderr if options.json else sys.stdout
-    outcome = play(options, script, people)
-    if options.json:
-        for line in report.lines(outcome):
-            _print(sys.stdout, line)
-    for line in outcome.lines():
-        _print(people, escape(line))
-    if options.junit:
-        write(options.junit, "\n".join([*report.junit([outcome]), ""]))
-    return outcome.status
+    if options.corpus is None:
+        try:
+            yield options.file, Script.read(options.file, options.device)
+        except OSError as error:
+            raise WrongUse(f"{options.file}: {error.strerror}") from None
+        return
+    from vhostspy.corpus import scenarios
+
+    for scenario in scenarios(options.corpus):
+        yield scenario.name, Script.read(scenario.path, options.device or scenario.device)
 
 
-def play(options: Namespace, script: object, people: TextIO | None) -> Outcome:
+def play(options: Namespace, script: Script, people: TextIO | None) -> Outcome:
     """The replay that the options ask for. Raises WrongUse."""
     from vhostspy.compare import Strictness
-    from vhostspy.replay import Script, replay
+    from vhostspy.replay import replay
     from vhostspy.replay.edit import load
 
-    if not isinstance(script, Script):
-        raise TypeError(f"expected a script, got {script!r}")
     keep: Callable[[Message], bool] | None = None
     if options.filter is not None:
         from vhostspy.filter import asked_for
@@ -124,12 +171,18 @@ def play(options: Namespace, script: object, people: TextIO | None) -> Outcome:
         def keep(message: Message) -> bool:
             return wanted(message)
 
+    see, edit = _see(options, people), load(options.edit) if options.edit else None
+    if options.adapt or options.corpus:
+        from vhostspy.replay.adapt import Adapted
+
+        adapted = Adapted(see, edit)
+        see, edit = adapted.see, adapted.edit
     return replay(
         script,
         options.as_,
         connect=options.connect,
         listen=options.listen,
-        strictness=Strictness(options.match),
+        strictness=Strictness(options.match or ("shape" if options.corpus else "semantic")),
         unmatched=options.unmatched,
         timing=options.timing,
         timeout_s=options.timeout,
@@ -137,8 +190,8 @@ def play(options: Namespace, script: object, people: TextIO | None) -> Outcome:
         from_no=options.from_no,
         until_no=options.until_no,
         keep=keep,
-        edit=load(options.edit) if options.edit else None,
-        see=_see(options, people),
+        edit=edit,
+        see=see,
         device=options.device,
         write=options.write,
     )

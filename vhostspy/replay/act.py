@@ -279,7 +279,7 @@ class Act:
         answered = at in self._their_answer
         pieces = edited(self.settings.edit, message)
         if not pieces:
-            self._notes.append(f"{named(message)} #{message.no} was left out by --edit")
+            self._notes.append(f"{named(message)} #{message.no} was left out")
             self._not_asked(at)
             return
         if answered:
@@ -289,6 +289,11 @@ class Act:
             if live is None:
                 return
             self._live_no[at] = live
+            if answered and not live.awaited and data != message.data:
+                # changed so that it is not answered any more
+                self._waiting[wire.key].remove(at)
+                self._not_asked(at)
+                answered = False
             if not answered:
                 self._unasked[wire.key, live.id] = live
 
@@ -432,6 +437,9 @@ class Act:
                 break
         else:
             asked = self._unasked.pop((wire.key, came.id), None)
+            if asked is not None and asked.awaited:
+                self._notes.append(f"{named(came)} #{came.no} answers what the record did not ask: {came.info or 'ok'}")
+                return
             text = "the record has no answer to it" if asked is not None else "it answers nothing that was asked"
             self._mismatches.append(Mismatch(self.part.number, None, came, (), text))
             return
@@ -439,7 +447,10 @@ class Act:
         at = self._their_answer[request_at]
         self._missing.pop(at, None)
         expected = said(self.part.messages[at]) or self.part.messages[at]
-        self._hold_against(expected, came)
+        if request.name == expected.name:
+            self._hold_against(expected, came)
+        else:  # edited into another message
+            self._notes.append(f"{named(came)} #{came.no} answers in the place of {named(expected)} #{expected.no}")
         self._take(expected, came, fds)
 
     def _asked(self, wire: Wire, came: Message, fds: list[int]) -> None:

@@ -60,6 +60,18 @@ def _about(message: Message | None) -> dict[str, Any] | None:
     }  # fmt: skip
 
 
+def table(outcomes: Iterable[Outcome]) -> Iterator[str]:
+    """For people: a line for each of several captures, and one for all of them."""
+    all_ = list(outcomes)
+    width = max((len(outcome.name) for outcome in all_), default=0)
+    for outcome in all_:
+        count = len(outcome.mismatches)
+        verdict = "failed" if outcome.failure else f"{count} not as recorded" if count else "as recorded"
+        yield f"{outcome.name:<{width}}  {outcome.sent:>4} sent  {outcome.matched:>4} matched  {verdict}"
+    passed = sum(not outcome.status for outcome in all_)
+    yield f"{passed} of {len(all_)} as recorded"
+
+
 def junit(outcomes: Iterable[Outcome]) -> Iterator[str]:
     """JUnit XML: a test suite a capture, a case a session."""
     all_ = list(outcomes)
