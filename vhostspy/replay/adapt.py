@@ -1,0 +1,118 @@
+"""A played front-end that takes what this back-end offers, and no more, as the recorded one would have done.
+
+The record has what its own back-end offered. Before another one, features that are not offered are not acknowledged,
+messages that need what is not agreed on are left out, an acknowledgement is asked for only where that is agreed on, and
+memory is shared by a table where there are no slots. One object serves one replay: ``see`` what passes, ``edit`` what
+is to be sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+from vhostspy.dissectors import codec, registry
+from vhostspy.dissectors.rows import FRONT_END, Gate
+from vhostspy.message import Message
+
+_PROTOCOL_FEATURES = 1 << 30
+_REPLY_ACK = Gate("protocol", 3, "REPLY_ACK")
+
+
+class Adapted:
+    def __init__(
+        self, see: Callable[[Message], None] | None = None, edit: Callable[[Message], object] | None = None
+    ) -> None:
+        """see, edit: called as well, ``edit`` with what is not left out anyway."""
+        self._see = see
+        self._edit = edit
+        self._forget()
+
+    def _forget(self) -> None:
+        #: what the live back-end has offered, and what was acknowledged to it; None: not yet
+        self.virtio_offered: int | None = None
+        self.protocol_offered: int | None = None
+        self.virtio_agreed: int | None = None
+        self.protocol_agreed: int | None = None
+        self._session = 0
+        self._regions = 0
+
+    def see(self, message: Message) -> None:
+        """A message of the replay, from either side."""
+        if message.session != self._session:
+            self._forget()
+            self._session = message.session
+        word = message.fields.get("features", message.fields.get("protocol_features"))
+        if message.protocol == "vhost-user" and isinstance(word, int):
+            if message.name == "GET_FEATURES":
+                self.virtio_offered = word
+            elif message.name == "SET_FEATURES":
+                self.virtio_agreed = word
+            elif message.name == "GET_PROTOCOL_FEATURES":
+                self.protocol_offered = word
+            elif message.name == "SET_PROTOCOL_FEATURES":
+                self.protocol_agreed = word
+        if self._see is not None:
+            self._see(message)
+
+    def edit(self, message: Message) -> object:
+        """What is to be sent in the place of a recorded message (``replay.edit``)."""
+        if message.protocol == "vhost-user" and message.sender == FRONT_END and message.kind == "request":
+            fitting = self._fitting(message)
+            if fitting is not None:
+                return fitting
+        return self._edit(message) if self._edit is not None else None
+
+    def _fitting(self, message: Message) -> object:
+        """None: as it was recorded."""
+        if message.name == "SET_FEATURES":
+            return self._masked(message, "features", self.virtio_offered)
+        if message.name == "SET_PROTOCOL_FEATURES" and self._has(Gate("virtio", 30, "", offered=True)):
+            return self._masked(message, "protocol_features", self.protocol_offered)
+        if message.row is not None and not all(self._has(gate) for gate in message.row.needs):
+            return self._as_table(message) if message.name == "ADD_MEM_REG" else False
+        if message.need_reply and not self._has(_REPLY_ACK):
+            return _without_need_reply(message)
+        return None
+
+    def _masked(self, message: Message, member: str, offered: int | None) -> object:
+        value = message.fields.get(member)
+        if offered is None or not isinstance(value, int) or not value & ~offered:
+            return None
+        return {member: value & offered}
+
+    def _has(self, gate: Gate) -> bool:
+        """What is not known yet is taken to be there: then the record is all there is to go by."""
+        if gate.word == "virtio":
+            word = self.virtio_offered if gate.offered or self.virtio_agreed is None else self.virtio_agreed
+        elif self.virtio_offered is not None and not self.virtio_offered & _PROTOCOL_FEATURES:
+            return False
+        else:
+            word = self.protocol_offered if gate.offered or self.protocol_agreed is None else self.protocol_agreed
+        return word is None or gate.agreed(word)
+
+    def _as_table(self, message: Message) -> object:
+        """The first region as a table of one; a message can't pass on the descriptors of another."""
+        channel = registry.channel(message.protocol, message.channel)
+        table = registry.row("vhost-user", "main", FRONT_END, 5)
+        self._regions += 1
+        if self._regions > 1 or channel is None or table is None:
+            return False
+        names = ("guest_address", "length", "user_address", "mmap_offset")
+        region: dict[str, Any] = {name: message.fields.get(name, 0) for name in names}
+        order = message.byte_order
+        payload = codec.encode(table, False, {"regions": [region]}, codec.NOTHING_KNOWN, order)
+        header = {"request": table.id, "flags": channel.header.plain_flags, "size": len(payload)}
+        return codec.encode_header(channel, header, order) + payload
+
+
+def _without_need_reply(message: Message) -> bytes:
+    channel = registry.channel(message.protocol, message.channel)
+    if channel is None:
+        return message.data
+    at, mask = channel.header.flags_at, channel.header.need_reply_mask
+    order: Literal["little", "big"] = "little" if message.byte_order == "<" else "big"
+    octets = bytearray(message.data)
+    flags = int.from_bytes(octets[at : at + 4], order) & ~mask
+    octets[at : at + 4] = flags.to_bytes(4, order)
+    return bytes(octets)
