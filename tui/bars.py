@@ -9,7 +9,6 @@ from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
-from textual.message import Message
 from textual.strip import Strip
 from textual.widgets import Input, Static
 
@@ -114,12 +113,11 @@ class Line(Input):
 class Prompt(Vertical):
     """A line to type in, with its completions, or what is wrong with it, above. Hidden until ``ask``."""
 
-    class Left(Message):
-        """Nothing is typed any more."""
-
-    def __init__(self) -> None:
+    def __init__(self, left: Callable[[], object]) -> None:
+        """``left`` is called when nothing is typed any more, and takes the focus."""
         super().__init__(id="prompt")
         self.display = False
+        self._left = left
         self.histories: dict[str, list[str]] = {}
         self._kind = ""
         self._done: Callable[[str], str | None] = lambda text: None
@@ -166,8 +164,8 @@ class Prompt(Vertical):
         self._hint()
 
     def leave(self) -> None:
+        self._left()
         self.display = False
-        self.post_message(self.Left())
 
     def complete(self, step: int) -> None:
         """Put the next of the completions into the line."""
@@ -222,14 +220,14 @@ class Prompt(Vertical):
         past = self.histories.setdefault(self._kind, [])
         if text and text not in past[-1:]:
             past.append(text)
-        self.leave()
         trouble = self._done(text)
-        if trouble:
-            self.ask(self._kind, self._done, text=text, check=self._check, complete=self._completer)
-            hint = self.query_one("#hint", Static)
-            hint.set_class(True, "trouble")
-            hint.display = True
-            hint.update(f" {trouble}")
+        if not trouble:
+            self.leave()
+            return
+        hint = self.query_one("#hint", Static)
+        hint.set_class(True, "trouble")
+        hint.display = True
+        hint.update(f" {trouble}")
 
 
 def _short(choices: list[str]) -> list[str]:

@@ -51,7 +51,7 @@ def _message(
     )
     yield _way(feed, message, other, width)
     if mark is not None:
-        yield from wrapped(mark or "marked", "title", width, first=[("◆ ", "title")], key=("mark",))
+        yield from wrapped(escape(mark) or "marked", "title", width, first=[("◆ ", "title")], key=("mark",))
     yield from _remarks(message, width)
     yield from _findings(feed, message, width)
     header = header_nodes(message)
@@ -165,7 +165,7 @@ def _event(feed: Feed, event: Event, width: int, mark: str | None) -> Iterator[L
     time = f"{seconds(event.monotonic_ns - feed.start_ns)} s  " if feed.start_ns else ""
     yield line((f"{time}{where}", "dim"), key=("way",))
     if mark is not None:
-        yield from wrapped(mark or "marked", "title", width, first=[("◆ ", "title")], key=("mark",))
+        yield from wrapped(escape(mark) or "marked", "title", width, first=[("◆ ", "title")], key=("mark",))
     yield from wrapped(escape(event.text), "plain", width, key=("text",))
     yield from _findings(feed, event, width)
     for name, value in event.facts.items():

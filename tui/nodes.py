@@ -51,7 +51,12 @@ def header_nodes(message: Message) -> tuple[Node, ...]:
         fields = decode_header(found, message.data, message.byte_order)
     except WireError:
         return ()
-    return tuple(_walk(found.header.layout, fields, {}, 0, message.byte_order, None)[0])
+    names = {
+        member.name: member.names.bits(fields[member.name])
+        for member in found.header.layout.members
+        if isinstance(member, Field) and member.names is not None and member.names.kind == "bits"
+    }
+    return tuple(_walk(found.header.layout, fields, names, 0, message.byte_order, None)[0])
 
 
 def payload_nodes(message: Message, session: Session | None = None) -> tuple[Node, ...]:

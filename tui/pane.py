@@ -14,6 +14,8 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from vhostspy.output.units import escape
+
 from .line import ROLES, Line
 
 #: makes the lines for a width
@@ -48,9 +50,9 @@ class Drawn(ScrollView, can_focus=True):
         return Style(color=color, bgcolor=background) + styles.text_style
 
     def strip(self, spans: tuple[tuple[str, str], ...], width: int, under: Style) -> Strip:
-        """Spans as a strip of just that width; ``under`` lies below their styles, and the widget's below that."""
+        """Spans as a strip of just that width, their styles upon ``under``; no text in them moves the cursor."""
         role = self.role
-        strip = Strip([Segment(text, under + role(name)) for text, name in spans])
+        strip = Strip([Segment(escape(text), under + role(name)) for text, name in spans])
         return strip.simplify().adjust_cell_length(width, under)
 
 

@@ -72,7 +72,7 @@ class Parts(App[int]):
             "state": Pane("session", id="state"),
         }
         self.lower = Horizontal(*self.panes.values(), id="lower")
-        self.prompt = Prompt()
+        self.prompt = Prompt(self.listed.focus)
         self.key_bar = Keys()
 
     def compose(self) -> ComposeResult:

@@ -19,8 +19,6 @@ from .feed import Feed, Search
 
 #: rows that one is looked through for repetitions at a time
 _STRIDE = 512
-#: longest pattern of messages that is folded: request and answer
-_PERIOD = 2
 #: how many rows one came from are remembered
 _MOST_JUMPS = 100
 
@@ -50,6 +48,8 @@ class Store:
         self._shown: array[int] | None = None
         #: place -> how many rows it stands for, where that is more than one
         self._times: dict[int, int] = {}
+        #: a row that was folded, and may have to be shown after all
+        self._held: int | None = None
         self._search: Search | None = None
         self._taken = 0
         self._jumps: list[int] = []
@@ -152,6 +152,7 @@ class Store:
         self._stopped = False
         self._taken = 0
         self._times = {}
+        self._held = None
         self._search = self.feed.matching(self.filter) if self.filter is not None else None
         self._shown = array("I") if self.narrowed or self.folded else None
 
@@ -206,21 +207,39 @@ class Store:
         self._shown.append(row)
 
     def _folds(self, row: int, glance: Glance) -> bool:
-        """Whether a row repeats what is there already; then it only counts."""
+        """Whether a row repeats what is there already; then it only counts.
+
+        Two that take turns (a request and its answer) are folded as well: the first of them is held back until it is
+        known whether the second follows.
+        """
         shown = self._shown
         assert shown is not None
-        if not glance.no or glance.severity:
-            return False
-        for period in range(1, _PERIOD + 1):
-            place = len(shown) - period
-            if place >= 0 and _alike(self.feed.glance(shown[place]), glance) and self._repeats(place, period):
-                self._times[place] = self._times.get(place, 1) + 1
+        held, self._held = self._held, None
+        if held is not None:
+            if self._repeats(1, glance):
+                self._count(1)
+                return True
+            # it was no repetition after all
+            self._times[len(shown) - 2] -= 1
+            shown.append(held)
+        if self._repeats(1, glance):
+            self._count(1)
+            return True
+        if held is None and self._repeats(2, glance) and self.times(len(shown) - 2) == self.times(len(shown) - 1):
+            second = self.feed.glance(shown[-1])
+            if second.no and not second.severity:
+                self._count(2)
+                self._held = row
                 return True
         return False
 
-    def _repeats(self, place: int, period: int) -> bool:
-        """Of two that take turns, the first may only come again when both have come as often."""
-        return period == 1 or self.times(place) == self.times(place + 1)
+    def _repeats(self, back: int, glance: Glance) -> bool:
+        shown = self._shown
+        return shown is not None and len(shown) >= back and _alike(self.feed.glance(shown[-back]), glance)
+
+    def _count(self, back: int) -> None:
+        place = len(self._shown or ()) - back
+        self._times[place] = self.times(place) + 1
 
     # -- where one is
 
@@ -340,7 +359,7 @@ class Seek:
 
     @property
     def done(self) -> bool:
-        return self._gone >= max(1, self.store.places)
+        return self._gone >= self.store.places
 
     @property
     def progress(self) -> float:
@@ -363,7 +382,9 @@ def _alike(one: Glance, other: Glance) -> bool:
     """The same sort of message, on the same channel, from the same end; nothing is wrong with either."""
     return (
         one.no > 0
+        and other.no > 0
         and not one.severity
+        and not other.severity
         and one.id == other.id
         and one.kind == other.kind
         and one.sender == other.sender

@@ -1,0 +1,556 @@
+"""Every key does what the help says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+
+from vhostspy.filter import compile
+from vhostspy.message import Message
+from vhostspy.tui.app import Screen
+from vhostspy.tui.help import help_lines
+from vhostspy.tui.keys import GROUPS, KEYS
+from vhostspy.tui.page import Page
+
+from .pretend import feed
+from .screen import on_screen, picture, press, settle, write
+
+Case = Callable[[Screen, Pilot[int]], Awaitable[None]]
+CASES: dict[str, Case] = {}
+
+
+def case(*keys: str) -> Callable[[Case], Case]:
+    def add(test: Case) -> Case:
+        for key in keys:
+            assert key not in CASES
+            CASES[key] = test
+        return test
+
+    return add
+
+
+@pytest.mark.parametrize("key", [key.keys for key in KEYS if key.action])
+def test_key(key: str) -> None:
+    on_screen(CASES[key])
+
+
+def test_no_key_has_two_meanings() -> None:
+    names = [name for key in KEYS if key.keys and key.action for name in key.keys.split(",")]
+    assert len(names) == len(set(names))
+
+
+def test_the_help_lists_every_key_in_a_group() -> None:
+    shown = "\n".join(line.text for line in help_lines(100))
+    for key in KEYS:
+        assert key.group in GROUPS
+        assert not key.shown or f"  {key.shown} " in shown
+
+
+# -- moving
+
+
+@case("tab")
+async def _(app: Screen, pilot: Pilot[int]) -> None:
+    for name in ("message", "bytes", "state", "list"):
+        await press(app, pilot, "tab")
+        assert app.focused is not None and app.focused.id == name
+
+
+@case("shift+tab")
+async def _(app: Screen, pilot: Pilot[int]) -> None:
+    await press(app, pilot, "shift+tab")
+    assert app.focused is app.pane("state")
+
+
+@case("1", "2", "3", "4")
+async def _(app: Screen, pilot: Pilot[int]) -> None:
+    for key, name in (("2", "message"), ("3", "bytes"), ("4", "state")):
+        await press(app, pilot, key)
+        assert app.focused is app.pane(name)
+    await press(app, pilot, "1")
+    assert app.focused is app.listed
+
+
+@case("z")
+async def _(app: Screen, pilot: Pilot[int]) -> None:
+    await press(app, pilot, "2", "z")
+    assert app.pane("message").region.height > 30
+    await press(app, pilot, "z")
+    assert app.pane("message").region.height < 20
+
+
+@case("percent_sign")
+async def _(app: Screen, pilot: Pilot[int]) -> None:
+    app.go_to(8)
+    await press(app, pilot, "percent_sign")
+    assert app.store.focus == 9
+    await press(app, pilot, "percent_sign")
+    assert app.store.focus == 8
+    app.go_to(22)
+    await press(app, pilot, "percent_sign")
+    assert app.store.focus == 22 and "no other half" in picture(app)
+
+
+@case("backspace,ctrl+o")
+async def _(app: Screen, pilot: Pilot[int]) -> None:
+    app.go_to(8)
+    app.go_to(20)
+    await press(app, pilot, "backspace")
+    assert app.store.focus == 8
+    await press(app, pilot, "ctrl+o")
+    assert app.store.focus == 0
+    await press(app, pilot, "backspace")
+    assert "nowhere to go back to" in picture(app)
+
+
+@case("enter")
+async def _(app: Screen, pilot: Pilot[int]) -> None:
+    await press(app, pilot, "enter")
+    assert app.focused is app.pane("message")
+
+
+def test_the_list_moves_as_vim_does() -> None:
+    async def test(app: Screen, pilot: Pilot[int]) -> None:
+        for keys, row in (
+            ("j", 1),
+            ("j", 2),
+            ("k", 1),
+            ("down", 2),
+            ("up", 1),
+            ("G", 24),
+            ("g", 0),
+            ("end", 24),
+            ("home", 0),
+        ):
+            await press(app, pilot, keys)
+            assert app.store.focus == row
+        height = app.listed.scrollable_content_region.height
+        for keys, row in (("space", height - 1), ("ctrl+b", 0), ("ctrl+f", height - 1), ("pageup", 0),
+                          ("pagedown", height - 1), ("ctrl+u", (height - 1) - (height - 1) // 2)):  # fmt: skip
+            await press(app, pilot, keys)
+            assert app.store.focus == row
+
+    on_screen(test)
+
+
+def test_a_pane_moves_as_the_list_does() -> None:
+    async def test(app: Screen, pilot: Pilot[int]) -> None:
+        app.go_to(4)
+        await press(app, pilot, "2")
+        pane = app.pane("message")
+        last = len(pane.lines) - 1
+        for key, place in (("j", 1), ("k", 0), ("G", last), ("g", 0)):
+            await press(app, pilot, key)
+            assert pane.cursor == place
+
+    on_screen(test)
+
+
+def test_members_open_and_close() -> None:
+    async def test(app: Screen, pilot: Pilot[int]) -> None:
+        app.go_to(4)
+        await press(app, pilot, "2")
+        pane = app.pane("message")
+        pane.move_to(next(at for at, one in enumerate(pane.lines) if one.key == ("member", "protocol_features")))
+        before = len(pane.lines)
+        await press(app, pilot, "h")
+        assert len(pane.lines) == before - 4
+        await press(app, pilot, "l")
+        assert len(pane.lines) == before
+        await press(app, pilot, "enter")
+        assert len(pane.lines) == before - 4
+        assert pane.line is not None and pane.line.key == ("member", "protocol_features")
+
+    on_screen(test)
+
+
+def test_enter_on_a_number_goes_there() -> None:
+    async def test(app: Screen, pilot: Pilot[int]) -> None:
+        app.go_to(8)
+        await press(app, pilot, "2", "j", "enter")
+        assert app.store.focus == 9 and app.focused is app.listed
+
+    on_screen(test)
+
+
+def test_the_column_of_names_gets_wider_and_narrower() -> None:
+    async def test(app: Screen, pilot: Pilot[int]) -> None:
+        def width() -> int:
+            return next(width for column, width in app.listed.columns.columns if column.name == "message")
+
+        before = width()
+        await press(app, pilot, "l")
+        assert width() == before + 4
+        await press(app, pilot, "h", "h")
+        assert width() == before - 4
+
+    on_screen(test)
+
+
+# -- choosing
+
+
+@case("f")
+async def _(app: Screen, pilot: Pilot[int]) -> None:
+    await press(app, pilot, "f")
+    await write(app, pilot, "message == set_vring_kick")
+    await press(app, pilot, "enter")
+    assert [app.store.row(place) for place in range(app.store.places)] == [13, 19]
+    assert "filter: message == set_vring_kick  2 of 25" in picture(app)
+    assert app.focused is app.listed
+
+
+@case("slash")
+async def _(app: Screen, pilot: Pilot[int]) -> None:
+    await press(app, pilot, "slash")
+    await write(app, pilot, "call")
+    await press(app, pilot, "enter")
+    assert app.store.focus == 14
+
+
+@case("n")
+async def _(app: Screen, pilot: Pilot[int]) -> None:
+    app.store.find_text = "kick"
+    await press(app, pilot, "n", "n")
+    assert app.store.focus == 19
+
+
+@case("N")
+async def _(app: Screen, pilot: Pilot[int]) -> None:
+    app.store.find_text = "kick"
+    await press(app, pilot, "N")
+    assert app.store.focus == 19
+
+
+@case("d")
+async def _(app: Screen, pilot: Pilot[int]) -> None:
+    await press(app, pilot, "d")
+    assert app.store.places == 5 and "with descriptors  5 of 25" in picture(app)
+    await press(app, pilot, "d")
+    assert app.store.places == 25
+
+
+@case("v")
+async def _(app: Screen, pilot: Pilot[int]) -> None:
+    await press(app, pilot, "v")
+    assert app.store.places == 22 and "without events" in picture(app)
+
+
+@case("o")
+async def _(app: Screen, pilot: Pilot[int]) -> None:
+    await press(app, pilot, "o")
+    assert app.store.folded and "folded" in picture(app)
+
+
+@case("exclamation_mark")
+async def _(app: Screen, pilot: Pilot[int]) -> None:
+    await press(app, pilot, "exclamation_mark")
+    assert app.store.focus == 7
+    await press(app, pilot, "exclamation_mark")
+    assert app.store.focus == 7 and "no finding after this message" in picture(app)
+
+
+@case("at,@")
+async def _(app: Screen, pilot: Pilot[int]) -> None:
+    await press(app, pilot, "G", "at")
+    assert app.store.focus == 7
+
+
+@case("m")
+async def _(app: Screen, pilot: Pilot[int]) -> None:
+    await press(app, pilot, "m")
+    assert app.store.marks == {0: ""} and "◆" in picture(app)
+    await press(app, pilot, "m")
+    assert app.store.marks == {}
+
+
+@case("apostrophe")
+async def _(app: Screen, pilot: Pilot[int]) -> None:
+    await press(app, pilot, "j", "m", "g", "apostrophe")
+    assert app.store.focus == 1
+
+
+@case("quotation_mark")
+async def _(app: Screen, pilot: Pilot[int]) -> None:
+    await press(app, pilot, "j", "m", "G", "quotation_mark")
+    assert app.store.focus == 1
+
+
+@case("M")
+async def _(app: Screen, pilot: Pilot[int]) -> None:
+    await press(app, pilot, "M")
+    assert "nothing is marked" in picture(app)
+    await press(app, pilot, "j", "m", "M")
+    assert app.store.places == 1
+
+
+@case("c")
+async def _(app: Screen, pilot: Pilot[int]) -> None:
+    app.go_to(8)
+    await press(app, pilot, "c")
+    await write(app, pilot, "why so large")
+    await press(app, pilot, "enter")
+    assert app.store.marks == {8: "why so large"} and "“why so large”" in picture(app)
+
+
+@case("escape")
+async def _(app: Screen, pilot: Pilot[int]) -> None:
+    await press(app, pilot, "d", "2", "z", "escape")
+    assert not app.home.has_class("zoomed") and app.store.only_fds
+    await press(app, pilot, "escape")
+    assert app.focused is app.listed and app.store.only_fds
+    await press(app, pilot, "escape")
+    assert app.store.places == 25
+
+
+def test_escape_stops_a_search() -> None:
+    async def test(app: Screen, pilot: Pilot[int]) -> None:
+        app.store.set_filter(compile("fds"))
+        app.store.advance(0)
+        assert app.store.busy is not None
+        app.action_escape()
+        assert app.store.busy is None and app.store.filter is not None
+
+    on_screen(test, feed(slow=1))
+
+
+def test_a_mistake_in_a_filter_is_told_while_it_is_typed_and_keeps_the_line() -> None:
+    async def test(app: Screen, pilot: Pilot[int]) -> None:
+        await press(app, pilot, "f")
+        await write(app, pilot, "mesage == x")
+        assert "there is no mesage" in picture(app) and "did you mean message?" in picture(app)
+        await press(app, pilot, "enter")
+        assert app.prompt.display and app.store.filter is None
+        await press(app, pilot, "escape")
+        assert not app.prompt.display and app.focused is app.listed
+
+    on_screen(test)
+
+
+def test_names_and_values_of_a_filter_are_completed() -> None:
+    async def test(app: Screen, pilot: Pilot[int]) -> None:
+        await press(app, pilot, "f")
+        await write(app, pilot, "mess")
+        await press(app, pilot, "tab")
+        assert app.prompt.line.value == "message"
+        await write(app, pilot, " == SET_VRING_K")
+        await press(app, pilot, "tab")
+        assert app.prompt.line.value == "message == SET_VRING_KICK"
+
+    on_screen(test)
+
+
+def test_what_was_typed_comes_again() -> None:
+    async def test(app: Screen, pilot: Pilot[int]) -> None:
+        for text in ("fds", "reply"):
+            await press(app, pilot, "f", *["ctrl+u"])
+            await write(app, pilot, text)
+            await press(app, pilot, "enter")
+        await press(app, pilot, "f", "up", "up")
+        assert app.prompt.line.value == "fds"
+        await press(app, pilot, "down")
+        assert app.prompt.line.value == "reply"
+
+    on_screen(test)
+
+
+# -- looking
+
+
+def page(app: Screen) -> Page:
+    assert isinstance(app.screen, Page)
+    return app.screen
+
+
+@case("e")
+async def _(app: Screen, pilot: Pilot[int]) -> None:
+    app.go_to(10)
+    await press(app, pilot, "e")
+    assert "message 8 of vhost-user" in picture(app)
+    await press(app, pilot, "q")
+    assert app.screen is app.home and app.store.focus == 10
+
+
+def test_a_rule_is_explained_where_its_finding_is_in_focus() -> None:
+    async def test(app: Screen, pilot: Pilot[int]) -> None:
+        app.go_to(7)
+        await press(app, pilot, "2")
+        pane = app.pane("message")
+        pane.move_to(next(at for at, one in enumerate(pane.lines) if one.key == ("finding", 0)))
+        await press(app, pilot, "e")
+        assert "explain VU-NEG-01" in picture(app)
+
+    on_screen(test)
+
+
+@case("r")
+async def _(app: Screen, pilot: Pilot[int]) -> None:
+    app.go_to(21)
+    await press(app, pilot, "r")
+    assert "ring 0  started and enabled: it runs" in picture(app) and "rings at #21" in picture(app)
+    await press(app, pilot, "escape")
+    assert app.screen is app.home
+
+
+@case("t")
+async def _(app: Screen, pilot: Pilot[int]) -> None:
+    app.go_to(8)
+    await press(app, pilot, "t")
+    assert "─ #8 ADD_MEM_REG 512 MiB at 0x0 [memory memfd] ─" in picture(app)
+    line = page(app).pane.line
+    assert line is not None and line.row == 8
+    await press(app, pilot, "j", "enter")
+    assert app.screen is app.home and app.store.focus == 9
+
+
+@case("s")
+async def _(app: Screen, pilot: Pilot[int]) -> None:
+    await press(app, pilot, "s")
+    await pilot.pause(0.1)
+    shown = picture(app)
+    assert "SET_VRING_NUM" in shown and "22 messages" in shown and "VU-NEG-01" in shown
+
+
+@case("question_mark")
+async def _(app: Screen, pilot: Pilot[int]) -> None:
+    await press(app, pilot, "question_mark")
+    assert "from a request to its answer, and back" in picture(app)
+
+
+# -- live
+
+
+@case("F")
+async def _(app: Screen, pilot: Pilot[int]) -> None:
+    await press(app, pilot, "F")
+    assert "nothing is live" in picture(app)
+
+
+def test_follow() -> None:
+    growing = feed(known=10, live=True)
+
+    async def test(app: Screen, pilot: Pilot[int]) -> None:
+        assert app.store.focus == 9 and "● live" in picture(app)
+        await press(app, pilot, "g")
+        growing.rows = 15
+        await settle(app, pilot)
+        assert app.store.focus == 0
+        await press(app, pilot, "F")
+        assert app.store.focus == 14
+        growing.rows = 20
+        await settle(app, pilot)
+        assert app.store.focus == 19 and "following" in picture(app)
+
+    on_screen(test, growing)
+
+
+@case("p")
+async def _(app: Screen, pilot: Pilot[int]) -> None:
+    await press(app, pilot, "p")
+    assert app.store.paused_at == 25 and "paused" in picture(app)
+    await press(app, pilot, "p")
+    assert app.store.paused_at is None
+
+
+def test_while_paused_the_new_ones_are_counted() -> None:
+    growing = feed(known=10, live=True)
+
+    async def test(app: Screen, pilot: Pilot[int]) -> None:
+        await press(app, pilot, "p")
+        growing.rows = 25
+        await settle(app, pilot)
+        assert app.store.places == 10 and "paused, 15 new" in picture(app)
+
+    on_screen(test, growing)
+
+
+# -- giving away
+
+
+@case("x")
+async def _(app: Screen, pilot: Pilot[int]) -> None:
+    await press(app, pilot, "x")
+    assert "write what is shown to:" in picture(app)
+    await press(app, pilot, "enter")
+    assert "a name for the new capture is needed" in picture(app)
+
+
+@case("y")
+async def _(app: Screen, pilot: Pilot[int]) -> None:
+    app.go_to(10)
+    await press(app, pilot, "y")
+    await write(app, pilot, "c")
+    await press(app, pilot, "enter")
+    assert "static const unsigned char message_10[20] = {" in app.clipboard
+    assert "clipboard" in picture(app)
+
+
+@case("w")
+async def _(app: Screen, pilot: Pilot[int]) -> None:
+    await press(app, pilot, "w")
+    assert ":write FILE gives it one" in picture(app)
+
+
+# -- the screen
+
+
+@case("colon")
+async def _(app: Screen, pilot: Pilot[int]) -> None:
+    await press(app, pilot, "colon")
+    await write(app, pilot, "goto 12")
+    await press(app, pilot, "enter")
+    assert isinstance(app.store.item, Message) and app.store.item.no == 12
+
+
+@case("T")
+async def _(app: Screen, pilot: Pilot[int]) -> None:
+    before = app.theme
+    await press(app, pilot, "T")
+    assert app.theme != before and f"theme {app.theme}" in picture(app)
+
+
+def test_the_list_gets_larger_and_smaller() -> None:
+    async def test(app: Screen, pilot: Pilot[int]) -> None:
+        before = app.listed.region.height
+        await press(app, pilot, "plus")
+        assert app.listed.region.height > before
+        await press(app, pilot, "minus", "minus")
+        assert app.listed.region.height < before
+
+    on_screen(test)
+
+
+@case("q")
+async def _(app: Screen, pilot: Pilot[int]) -> None:
+    await press(app, pilot, "2", "q")
+    assert app.focused is app.listed and app.is_running
+    await pilot.press("q")
+    await pilot.pause()
+    assert app.return_code == 0 and app._exit
+
+
+def test_control_c_leaves_from_anywhere() -> None:
+    async def test(app: Screen, pilot: Pilot[int]) -> None:
+        await press(app, pilot, "question_mark", "ctrl+c")
+        assert app._exit
+
+    on_screen(test)
+
+
+def test_marks_are_kept_beside_the_capture(tmp_path: Path) -> None:
+    capture = str(tmp_path / "one.pcapng")
+
+    async def mark(app: Screen, pilot: Pilot[int]) -> None:
+        app.go_to(8)
+        await press(app, pilot, "c")
+        await write(app, pilot, "look here")
+        await press(app, pilot, "enter", "j", "m")
+
+    async def again(app: Screen, pilot: Pilot[int]) -> None:
+        assert app.store.marks == {8: "look here", 9: ""}
+
+    on_screen(mark, screen=lambda shown: Screen(shown, marks_beside=capture))
+    on_screen(again, screen=lambda shown: Screen(shown, marks_beside=capture))
