@@ -57,6 +57,7 @@ class Rules:
         self._slots: dict[Key, Listeners] = {}
         self._events: dict[str, tuple[Rule, ...]] = {}
         self._memories: dict[int, Memory] = {}
+        self._judged = 0
 
     def judge(self, before: Session, message: Message, after: Session) -> tuple[Finding, ...]:
         """What is wrong with a message that leads from the session ``before`` to the one ``after``."""
@@ -67,7 +68,11 @@ class Rules:
         if not listeners.any:
             return ()
         memory = self._memories.get(before.number) or self._memory(before)
-        case = Case(before, message, after, memory)
+        self._judged += 1
+        if not self._judged % TRIM_EVERY:
+            for each in self._memories.values():
+                each.trim()
+        case = Case(before, message, after, memory, message.fields)
         clean = memory.still_clean(before)
         octets = (message.data, len(message.fds), key)
         # what is the same as before is right as before; what came in a remarkable way is looked at each time
@@ -148,6 +153,8 @@ def _listens(rule: Rule, slot: Slot) -> bool:
 
 
 MOST_SLOTS = 4096
+#: messages between two looks at what the rules have noted
+TRIM_EVERY = 4096
 #: longer messages are judged each time
 MOST_OCTETS = 256
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right, insort
+
 from vhostspy.message import Message
 
 from .gates import FRONT
@@ -86,24 +88,29 @@ def unserved_miss(memory: Memory) -> Message | None:
 @rule("VU-IOT-06", "warning", "a translation is invalidated before another takes its place", IOMMU,
       on=request("IOTLB_MSG"))  # fmt: skip
 def replaced(case: Case) -> Outcome:
-    #: first address -> (end, user address of the first, message)
-    known: dict[int, tuple[int, int, int]] = case.memory.of("VU-IOT-06")
+    #: first addresses, in order, of what is translated, no part of it twice; of each its end, where it leads, and the
+    #: message
+    starts: list[int] = case.memory.of("VU-IOT-06").setdefault("starts", [])
+    known: dict[int, tuple[int, int, int]] = case.memory.of("VU-IOT-06 known")
     fields = case.fields
-    start, length = fields["iova"], fields["length"]
-    over = [(one, *rest) for one, rest in known.items() if one < start + length and start < rest[0]]
-    if fields["type"] == INVALIDATE:
-        for one in over:
-            del known[one[0]]
+    kind, start, length = fields["type"], fields["iova"], fields["length"]
+    if kind not in (UPDATE, INVALIDATE) or kind == UPDATE and not length:
         return None
-    if fields["type"] != UPDATE or not length:
+    first = bisect_right(starts, start)
+    if first and known[starts[first - 1]][0] > start:
+        first -= 1
+    last = bisect_left(starts, start + length, first)
+    over = [(one, *known.pop(one)) for one in starts[first:last]]
+    del starts[first:last]
+    if kind == INVALIDATE:
         return None
     found = None
-    for first, _, address, no in over:
-        del known[first]
-        if fields["user_address"] - start != address - first:
-            text = f"{case.name}: expected an invalidation of {first:#x}, translated to {address:#x} in #{no}, before"
+    for at, _, address, no in over:
+        if fields["user_address"] - start != address - at:
+            text = f"{case.name}: expected an invalidation of {at:#x}, translated to {address:#x} in #{no}, before"
             found = Breach(f"{text} it leads to {fields['user_address']:#x}", evidence=(no,))
     if len(known) < MOST:
+        insort(starts, start)
         known[start] = (start + length, fields["user_address"], case.message.no)
     return found
 

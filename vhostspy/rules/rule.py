@@ -20,6 +20,7 @@ form is for the rules of form, which say ``malformed=True``.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from vhostspy.dissectors.context import Context
@@ -95,8 +96,31 @@ class Memory:
 
     def of(self, rule: str) -> dict[Any, Any]:
         """A rule's own notes, empty at first."""
-        notes: dict[Any, Any] = self.kept.setdefault(rule, {})
+        notes: dict[Any, Any] | None = self.kept.get(rule)
+        if notes is None:
+            notes = self.kept[rule] = {}
         return notes
+
+    def trim(self) -> None:
+        """Forget the oldest of notes that grow and grow; to be called now and then."""
+        for notes in self.kept.values():
+            _trim(notes)
+            for note in notes.values():
+                if isinstance(note, (dict, list, set)):
+                    _trim(note)
+
+
+def _trim(notes: dict[Any, Any] | list[Any] | set[Any]) -> None:
+    surplus = len(notes) - MOST_REMEMBERED
+    if surplus <= 0:
+        return
+    if isinstance(notes, list):
+        del notes[:surplus]
+    elif isinstance(notes, dict):
+        for key in list(islice(notes, surplus)):
+            del notes[key]
+    else:
+        notes.difference_update(list(islice(notes, surplus)))
 
 
 class Case(NamedTuple):
@@ -106,10 +130,8 @@ class Case(NamedTuple):
     message: Message
     after: Session
     memory: Memory
-
-    @property
-    def fields(self) -> Mapping[str, Any]:
-        return self.message.fields
+    #: the message's members
+    fields: Mapping[str, Any]
 
     @property
     def name(self) -> str:
