@@ -184,7 +184,12 @@ class Act:
             return True
         if self.part.closed_by == FRONT_END:
             return self._main.ended
-        return not any(self._needed(at) for at in self._expected.left())
+        left = self._expected.left()
+        repeatable = ANY_TIME | _WORK
+        if any(self.part.messages[at].name not in repeatable for at in left):
+            return False
+        # of what the guest's work brings about, only the last tells that it is over
+        return not left or left[-1] < max(self._expected.messages)
 
     def _take_leave(self) -> None:
         """Say that we are done, and let the peer say so as well: what it refuses late is not to be missed."""

@@ -104,7 +104,7 @@ class Store:
             return _userfaultfd()
         if one.kind == "directory":
             raise Failure(f"{message.name} #{message.no} passes on a directory, which a replay does not open")
-        return _memory(one, max(one.size or 0, _needed(message)) or _PAGE)
+        return _memory(one, max(one.size if one.size is not None else _PAGE, _needed(message)))
 
     # -- pipes
 
