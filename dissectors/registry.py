@@ -68,7 +68,14 @@ def row(
     known = PROTOCOLS.get(protocol)
     found = known.channels.get(channel) if known else None
     message = found.messages.get((sender, id)) if found else None
-    if message is None or not message.others or size is None:
+    if message is None or size is None:
+        return message
+    return by_size(message, size, reply)
+
+
+def by_size(message: Message, size: int, reply: bool) -> Message:
+    """The row itself, or that of the others with its number which a payload of so many bytes fits."""
+    if not message.others:
         return message
     return next((each for each in (message, *message.others) if _fits(each, size, reply)), message)
 

@@ -27,6 +27,8 @@ class Names(NamedTuple):
     device: bool = False
     #: what some of them mean, in a sentence; by the same keys
     texts: Mapping[int, str] = {}
+    #: what some were called before, or are elsewhere; by the same keys
+    older: Mapping[int, tuple[str, ...]] = {}
 
     def bits(self, value: int) -> list[str]:
         """The bits that are set, by name; those without one by number."""
@@ -205,6 +207,8 @@ class Message(NamedTuple):
     notes: str = ""
     #: what else had this number, in drafts and among vendors: meant when the payload's size fits it, and not this row
     others: tuple[Message, ...] = ()
+    #: names of what had this number too, and cannot be told from it: nothing in the octets differs
+    also: tuple[str, ...] = ()
 
 
 class Header(NamedTuple):

@@ -101,6 +101,7 @@ PROTOCOL_FEATURES = Names(
         22: "The device has shared memory regions, into which the back-end may map files.",
         23: "A ring can be stopped without waiting for requests under way.",
     },
+    older={4: ("NET_MTU",), 5: ("SLAVE_REQ",), 10: ("SLAVE_SEND_FD",), 22: ("SHMEM_MAP",)},
 )
 
 
@@ -866,6 +867,7 @@ FRONT_END_MESSAGES = (
         info="{uuid}",
         notes="No descriptor in the answer: not found. libvhost-user repeats the uuid; QEMU's request lacks it. crosvm "
         "of 2023 and drafts of virtio-fs gave 41 to messages that QEMU's cannot be told from.",
+        also=("GET_SHARED_MEMORY_REGIONS", "MEM_DATA"),
     ),
     Message(
         "SET_DEVICE_STATE_FD", 42, FRONT_END, request=(DEVICE_STATE,), reply=(DEVICE_STATE_FD,), answer="reply",
@@ -883,13 +885,16 @@ FRONT_END_MESSAGES = (
         source=FRONT + "CHECK_DEVICE_STATE",
         text="Asks whether the state came over whole.",
         reply_info="{value}",
-        notes="crosvm of 2023 gave 43 and 44 to WAKE and SNAPSHOT, which have no payload either.",
+        notes="crosvm of 2023 gave this number to WAKE, which has no payload either.",
+        also=("WAKE",),
     ),
     Message(
         "GET_SHMEM_CONFIG", 44, FRONT_END, request=(), reply=(SHMEM_CONFIG,), answer="reply", needs=(_SHMEM,),
         source=FRONT + "GET_SHMEM_CONFIG",
         text="Asks for the device's shared memory regions.",
         reply_info="{count*region}",
+        notes="crosvm of 2023 gave this number to SNAPSHOT, which has no payload either.",
+        also=("SNAPSHOT",),
         others=(SKIP_DRAIN_DRAFT,),
     ),
     Message(

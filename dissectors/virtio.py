@@ -53,6 +53,7 @@ COMMON_FEATURES = Names(
         41: "There is an administration queue.",
         43: "The device can be suspended.",
     },
+    older={27: ("VHOST_NET_F_VIRTIO_NET_HDR",), 30: ("BAD_FEATURE",), 33: ("IOMMU_PLATFORM", "DEVICE_IOTLB")},
 )
 
 #: What the driver and the device tell each other in the status byte.
@@ -92,6 +93,8 @@ class Device(NamedTuple):
     #: its configuration space; of several the first whose feature was agreed on
     config: tuple[Layout, ...] = ()
     aliases: tuple[str, ...] = ()
+    #: what some of its features were called before
+    older: Mapping[int, tuple[str, ...]] = {}
 
 
 def _config(device: str, *members: Member, needs: tuple[Gate, ...] = ()) -> Layout:
@@ -190,6 +193,7 @@ _ROWS = (
             ),
         ),
         ("blk",),
+        {9: ("WCE",)},
     ),
     Device(
         "console", 3, "console", "rx 0, tx 0, control rx, control tx (with MULTIPORT), rx 1, tx 1, …",

@@ -46,6 +46,8 @@ def message(protocol: Protocol, channel: Channel, row: Message, today: Message |
     elif row.others:
         others = ", ".join(f"{other.name} ({other.source})" for other in row.others)
         facts.insert(1, ("same number", others))
+    if row.also:
+        facts.insert(1, ("may also be", f"{' or '.join(row.also)}, of others, with the same number and size"))
     return Article(row.name, subtitle, row.text, tuple(facts), tuple(_sections(channel, row)))
 
 

@@ -85,6 +85,7 @@ def _message(protocol: Protocol, channel: Channel, row: Message, today: Message 
         partial(article.message, protocol, channel, row, today),
         partial(table.message, protocol, channel, row, today),
         str(row.id),
+        weak_keys=_keys(*(start + name for start in starts for name in row.also)),
     )
 
 
@@ -121,14 +122,19 @@ def bits(
             start + name,
             text,
             _keys(*(one + name for one in starts), *(f"{one}{bit}" for one in numbers)),
-            partial(_bit_article, kind, name, bit, text, start, protocol),
-            partial(_bit_value, kind, name, bit, text, start, protocol),
+            partial(_bit_article, kind, names, bit, start, protocol),
+            partial(_bit_value, kind, names, bit, start, protocol),
             str(bit),
+            # SHMEM_MAP is a message too
+            weak_keys=_keys(*(one + older for one in starts for older in names.older.get(bit, ()))),
         )
 
 
-def _bit_article(kind: str, name: str, bit: int, text: str, start: str, protocol: Protocol | None) -> Article:
+def _bit_article(kind: str, names: Names, bit: int, start: str, protocol: Protocol | None) -> Article:
+    name, older = names.names[bit], names.older.get(bit)
     facts = [("written as", start + name), ("value", f"{1 << bit:#x}")]
+    if older:
+        facts.insert(1, ("older names", ", ".join(older)))
     word = {"protocol feature": "protocol", "virtio feature": "virtio"}.get(kind, "")
     if word:
         gated, layouts = _gated(word, bit, protocol)
@@ -142,10 +148,11 @@ def _bit_article(kind: str, name: str, bit: int, text: str, start: str, protocol
         facts.append(("source", "virtio, Device Status Field"))
     else:
         facts.append(("source", "virtio, Reserved Feature Bits"))
-    return Article(name, f"{kind}, bit {bit}", text, tuple(facts))
+    return Article(name, f"{kind}, bit {bit}", names.texts.get(bit, ""), tuple(facts))
 
 
-def _bit_value(kind: str, name: str, bit: int, text: str, start: str, protocol: Protocol | None) -> dict[str, object]:
+def _bit_value(kind: str, names: Names, bit: int, start: str, protocol: Protocol | None) -> dict[str, object]:
+    name = names.names[bit]
     word = {"protocol feature": "protocol", "virtio feature": "virtio"}.get(kind, "")
     gated, layouts = _gated(word, bit, protocol) if word else ([], [])
     return {
@@ -154,7 +161,8 @@ def _bit_value(kind: str, name: str, bit: int, text: str, start: str, protocol: 
         "name": name,
         "full_name": start + name,
         "bit": bit,
-        "text": text,
+        "text": names.texts.get(bit, ""),
+        "older": list(names.older.get(bit, ())),
         "gates": gated,
         "changes": layouts,
     }
@@ -260,11 +268,14 @@ def _device_features(device: virtio.Device) -> Iterator[Subject]:
             partial(_device_feature_article, device, name, bit, text, config, start),
             partial(_device_feature_value, device, name, bit, start),
             str(bit),
+            weak_keys=_keys(*(one + older for one in starts for older in device.older.get(bit, ()))),
         )
 
 
 def _device_feature_article(device: virtio.Device, name: str, bit: int, text: str, config: str, start: str) -> Article:
     facts = [("written as", start + name), ("value", f"{1 << bit:#x}")]
+    if bit in device.older:
+        facts.insert(1, ("older names", ", ".join(device.older[bit])))
     if config:
         facts.append(("brings", config))
     facts.append(("source", f"virtio, {device.title}, Feature bits"))
@@ -272,7 +283,14 @@ def _device_feature_article(device: virtio.Device, name: str, bit: int, text: st
 
 
 def _device_feature_value(device: virtio.Device, name: str, bit: int, start: str) -> dict[str, object]:
-    return {"kind": "virtio feature", "device": device.name, "name": name, "full_name": start + name, "bit": bit}
+    return {
+        "kind": "virtio feature",
+        "device": device.name,
+        "name": name,
+        "full_name": start + name,
+        "bit": bit,
+        "older": list(device.older.get(bit, ())),
+    }
 
 
 # -- structures --------------------------------------------------------------------------------------------------------

@@ -54,6 +54,7 @@ def message(protocol: Protocol, channel: Channel, row: Message, today: Message |
         "request_fds": descriptors(row.request_fds),
         "reply_fds": descriptors(row.reply_fds),
         "older": list(row.older),
+        "also": list(row.also),
         "notes": row.notes,
         "source": row.source,
         "example": octets(channel, row).hex(),

@@ -11,6 +11,7 @@ import pytest
 from vhostspy import __version__
 from vhostspy.capture.record import BY, BY_SHIFT, CHANGED, FROM_SPY, ORIGINAL
 
+from ..output.captures import recording
 from .support import ROWS, VFIO_ROWS, message, records, writing
 
 WALL = 0x17_9A_BC_DE_12_34_56_78
@@ -249,3 +250,16 @@ def test_times_go_over_the_half(tmp_path: Path, wall: int) -> None:
     for packet, each in zip(packets(path), walls, strict=True):
         assert packet[12:20] == (each >> 32).to_bytes(4, "little") + (each & 0xFFFFFFFF).to_bytes(4, "little")
         assert packet[148 + 40 : 148 + 48] == each.to_bytes(8, "little")
+
+
+def test_the_short_text_is_of_the_message_that_the_size_fits(tmp_path: Path) -> None:
+    """Numbers that drafts gave to others: crosvm's SLEEP has no payload, SET_DEVICE_STATE_FD has 8 octets of it."""
+    for octets, name, other in (
+        ("2a000000 01000000 00000000", b"SLEEP", b"SET_DEVICE_STATE_FD"),
+        ("2a000000 01000000 08000000 00000000 00000000", b"SET_DEVICE_STATE_FD", b"SLEEP"),
+    ):
+        with recording(tmp_path / "capture.pcapng") as recorded:
+            recorded.says(0, bytes.fromhex(octets))
+        written = (tmp_path / "capture.pcapng").read_bytes()
+        assert name in written
+        assert other not in written

@@ -91,6 +91,16 @@ def said(name: str, width: int = 100, book: Book = BOOK) -> str:
         ("log_used", ["vhost-user structure vring address"]),
         ("capacity", ["Block configuration"]),
         ("NEED_REPLY", ["vhost-user structure header"]),
+        # what something was called before, or is elsewhere
+        ("VHOST_USER_PROTOCOL_F_SLAVE_REQ", ["VHOST_USER_PROTOCOL_F_BACKEND_REQ"]),
+        ("VIRTIO_F_IOMMU_PLATFORM", ["VIRTIO_F_ACCESS_PLATFORM"]),
+        ("VHOST_F_DEVICE_IOTLB", ["VIRTIO_F_ACCESS_PLATFORM"]),
+        ("VHOST_NET_F_VIRTIO_NET_HDR", ["VIRTIO_F_ANY_LAYOUT"]),
+        ("VIRTIO_BLK_F_WCE", ["VIRTIO_BLK_F_FLUSH"]),
+        ("SHMEM_MAP", ["VHOST_USER_BACKEND_SHMEM_MAP", "VHOST_USER_BACKEND_SHMEM_MAP 1000"]),
+        ("VHOST_USER_PROTOCOL_F_SHMEM_MAP", ["VHOST_USER_PROTOCOL_F_SHMEM"]),
+        ("WAKE", ["VHOST_USER_CHECK_DEVICE_STATE"]),
+        ("SNAPSHOT", ["VHOST_USER_GET_SHMEM_CONFIG"]),
         ("invalidate", ["vhost-user structure IOTLB message"]),
         # headings
         ("rules", [rule.id for rule in RULES]),

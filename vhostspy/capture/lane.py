@@ -14,6 +14,8 @@ from struct import Struct
 from struct import error as struct_error
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from vhostspy.dissectors.registry import by_size
+
 from . import pcapng
 from .facts import COMMENTED
 from .long import LONG, Long
@@ -483,6 +485,8 @@ class Lane:
         row = rows.messages.get((1 - self.sender if reply else self.sender, number))
         if row is None:
             return f"id {number}" + (" reply" if reply else ""), ""
+        if row.others:
+            row = by_size(row, self._declared_length(key) - header.length, reply)
         if not reply:
             return row.name, row.request_fds.role
         return f"{row.name} {'ack' if row.reply is None else 'reply'}", row.reply_fds.role
