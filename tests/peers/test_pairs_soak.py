@@ -9,6 +9,7 @@ import pytest
 
 from .bench import LINUX, MIGRATION, Bench
 from .programs import Program, Relay, until
+from .test_rings import rings
 
 pytestmark = [pytest.mark.peers, pytest.mark.soak]
 
@@ -80,3 +81,45 @@ def test_ji_inflight_survives_a_killed_backend(bench: Bench) -> None:
     assert qemu.ended(LINUX) == 0
     assert "LOOP-FAIL" not in qemu.output
     bench.matches(relay, "ji-killed")
+
+
+@pytest.mark.parametrize("layout", ["split", "packed"])
+def test_b_rings_are_where_the_packets_are(bench: Bench, layout: str) -> None:
+    """Millions of packets, then the sender is stopped: its ring is empty, and where the receiver counted."""
+    bench.needs_relay("it is the relay that keeps the memory")
+    backend = bench.testpmd("testpmd", 0, f"net_vhost0,iface={bench.path('be.sock')},queues=1",
+                            "--stats-period 1 --forward-mode=rxonly")  # fmt: skip
+    bench.wait_for_socket("be.sock", backend)
+    bench.relay(once=False)
+    packed = ",packed_vq=1" if layout == "packed" else ""
+    device = f"net_virtio_user0,path={bench.path('r.sock')},queues=1{packed}"
+    frontend = bench.testpmd("testpmd-front-end", 1, device, "--stats-period 60 --forward-mode=txonly")
+    until(lambda: shown(backend) > 100_000, LINUX, lambda: f"no packets: {backend}")
+    (sample,) = rings(bench)
+    assert "findings" not in sample
+    frontend.process.send_signal(signal.SIGSTOP)
+    before: list[int] = []
+
+    def at_rest() -> bool:
+        """Statistics come once a second."""
+        before.append(shown(backend))
+        return before.count(before[-1]) > 150
+
+    until(at_rest, 15, lambda: f"packets do not end: {before[-5:]}")
+    (sample,) = rings(bench)
+    received = before[-1]
+    filled, ring = sample["rings"]
+    assert (filled["in_flight"], filled["used"]) == (RING, 0)
+    assert (ring["layout"], ring["in_flight"], ring["used"]) == (layout, 0, ring["available"])
+    if layout == "packed":
+        # a position, and a counter that turns with each round
+        assert (ring["available"], ring["available_wrap"]) == (received % RING, received // RING % 2 == 0)
+    else:
+        assert ring["available"] == received % 65_536
+    frontend.process.send_signal(signal.SIGCONT)
+
+
+def shown(testpmd: Program) -> int:
+    """Packets received, in the latest statistics that testpmd printed while running."""
+    values = re.findall(r"RX-packets: *(\d+)", testpmd.output)
+    return int(values[-1]) if values else 0

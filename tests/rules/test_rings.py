@@ -177,7 +177,7 @@ def test_where_a_ring_stopped(answered: int, wrong: bool) -> None:
     stop(talk, at=answered)
     look(talk, ring(10, 7, started=False), after_s=0.1)
     no = talk.no
-    assert broken(talk, "VU-MEMR-07") == [("warning", BACK, no)] * wrong
+    assert broken(talk, "VU-MEMR-07") == [("note", BACK, no)] * wrong
     look(talk, ring(10, 7, started=False), after_s=0.1)
     assert len(broken(talk, "VU-MEMR-07")) == wrong
 
@@ -186,6 +186,8 @@ def test_what_is_seen_long_after_the_stop_may_be_the_guests_again() -> None:
     talk = guest()
     stop(talk, at=400)
     look(talk, ring(10, 7, started=False), after_s=2)
+    stop(talk, at=400)
+    look(talk, ring(0, 0, started=False), after_s=0.1)
     assert broken(talk, "VU-MEMR-07") == []
 
 

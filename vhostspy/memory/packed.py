@@ -3,8 +3,9 @@
 The driver writes each descriptor that it makes available with AVAIL as its wrap counter and USED as the inverse; the
 device leaves AVAIL as it is and makes USED equal in the first descriptor of what it uses. So AVAIL alone, over the
 ring, has one step: there the driver is. From there backwards the first descriptor with both equal is the last that the
-device used; behind it (and behind what else belonged to that buffer, told by its id) the device is. That is why
-``in_flight`` counts descriptors, and at most: a buffer's number of descriptors is known to the driver alone.
+device used; behind it (and behind what else belonged to that buffer, told by its id) the device is. With IN_ORDER one
+used descriptor stands for all up to the buffer of that id. ``in_flight`` counts descriptors, and at most: how many a
+used buffer had is known to the driver alone.
 
 Source: VIRTIO 1.3, Packed Virtqueues.
 """
@@ -38,7 +39,7 @@ class Event(NamedTuple):
     wrap: bool | None
 
 
-def read(octets: bytes, size: int) -> Seen:
+def read(octets: bytes, size: int, in_order: bool = False) -> Seen:
     """Where driver and device are in a ring of ``size`` descriptors of 16 octets each."""
     entries = list(_ENTRY.iter_unpack(octets[: 16 * size]))
     flags = [entry[3] for entry in entries]
@@ -52,13 +53,21 @@ def read(octets: bytes, size: int) -> Seen:
     in_flight = back
     if back < size:
         last = (available - 1 - back) % size
-        identity = entries[last][2]
-        # the rest of the buffer that was used there
-        while in_flight and entries[(available - in_flight) % size][2] == identity:
-            in_flight -= 1
+        behind = [entries[(available - in_flight + at) % size][2] for at in range(in_flight)]
+        in_flight -= _belonging(behind, entries[last][2], in_order)
     used = (available - in_flight) % size
     used_wrap = available_wrap if used <= available and in_flight < size else not available_wrap
     return Seen(available, available_wrap, used, used_wrap, in_flight)
+
+
+def _belonging(behind: list[int], identity: int, in_order: bool) -> int:
+    """How many descriptors behind a used one, by their ids, were used with it."""
+    count = 0
+    if in_order and identity in behind:
+        count = behind.index(identity)
+    while count < len(behind) and behind[count] == identity:
+        count += 1
+    return count
 
 
 def event(word: int, flags: int) -> Event:

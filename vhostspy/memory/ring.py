@@ -18,7 +18,9 @@ from . import packed
 from .guest import Outside, Piece, Space
 
 _BITS = {name: 1 << bit for bit, name in virtio.COMMON_FEATURES.names.items()}
-EVENT_IDX, VERSION_1, RING_PACKED = _BITS["EVENT_IDX"], _BITS["VERSION_1"], _BITS["RING_PACKED"]
+EVENT_IDX, VERSION_1, RING_PACKED, IN_ORDER = (
+    _BITS[name] for name in ("EVENT_IDX", "VERSION_1", "RING_PACKED", "IN_ORDER")
+)
 
 NO_INTERRUPT = NO_NOTIFY = 1
 #: no ring is larger
@@ -157,8 +159,9 @@ def _packed(ring: Ring, known: state.Ring, features: int, memory: Space) -> Ring
     for address in (driver, device):
         piece = memory.ring(address, 4)
         events.append(piece.mapped.words(piece.offset, 2))
-    first = packed.read(there.octets(), ring.size)
-    seen = packed.read(there.octets(), ring.size)
+    in_order = bool(features & IN_ORDER)
+    first = packed.read(there.octets(), ring.size, in_order)
+    seen = packed.read(there.octets(), ring.size, in_order)
     suppression = [packed.event(words[0], words[1]) for words in events]
     return ring._replace(
         available=seen.available,

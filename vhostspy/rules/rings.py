@@ -222,8 +222,8 @@ def jumps(moment: Moment) -> Outcome:
 
 
 @rule(
-    "VU-MEMR-07", "warning", "GET_VRING_BASE answers with where the ring stopped", STATES,
-    on=(SAMPLE, reply(*_STOPS)), notes="Judged by the first sample after it: split rings, within half a second.",
+    "VU-MEMR-07", "note", "GET_VRING_BASE answers with where the ring stopped", STATES, on=(SAMPLE, reply(*_STOPS)),
+    notes="By the first sample after it, within half a second, of split rings. The memory may be used anew by then.",
 )  # fmt: skip
 def stopped_elsewhere(moment: Moment | Case) -> Outcome:
     answered = moment.memory.of("VU-MEMR-07")
@@ -237,8 +237,8 @@ def stopped_elsewhere(moment: Moment | Case) -> Outcome:
         base, no, when = answered.pop(ring.number, (None, 0, 0))
         if base is None or ring.started or ring.layout != "split" or ring.used is None or ring.available is None:
             continue
-        if moment.event.monotonic_ns - when > SECOND // 2 or ring.problem:
-            continue
+        if moment.event.monotonic_ns - when > SECOND // 2 or ring.problem or not ring.available:
+            continue  # too late, or wiped
         if (ring.available - base) & 0xFFFF > ring.size or (base - ring.used) & 0xFFFF > ring.size:
             text = (
                 f"GET_VRING_BASE: expected ring {ring.number} between used index {ring.used} and available index "
