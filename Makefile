@@ -21,7 +21,7 @@ help:
 	@echo 'make coverage  which lines the tests run'
 	@echo 'make soak      every real pair ten times, and what lasts long'
 	@echo 'make fuzz      search long for bytes that break something'
-	@echo 'make bench     measure, against the relay written in C'
+	@echo 'make bench     measure, against a relay in C and other readers of captures'
 	@echo 'make test-sid  newer real peers, from a Debian sid chroot'
 	@echo 'make clean     remove the environment and all caches'
 
@@ -72,8 +72,11 @@ fuzz: $(READY)
 	$(PYTEST) -m '(hypothesis or fuzz) and not peers' --hypothesis-profile=fuzz
 	$(BIN)/python -m tests.fuzz $(FUZZ)
 
+# other writers of pcapng are yardsticks, not needed; where they cannot be had their rows say so
 bench: $(READY)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check dpkt python-pcapng || true
 	$(BIN)/python -m benchmarks.ladder
+	$(BIN)/python -m benchmarks.reading
 
 # SID=--stale where the mirror stands still
 test-sid: peers
