@@ -17,8 +17,10 @@ from typing import Any, Literal
 
 from vhostspy.baseline import Known
 from vhostspy.compare import Strictness
+from vhostspy.corpus import Scenario
 from vhostspy.message import Finding, Message
 from vhostspy.replay import Outcome, replay
+from vhostspy.replay.adapt import Adapted
 from vhostspy.session.state import Session
 
 from .back_end import BackEnd
@@ -59,8 +61,8 @@ class Spy:
         self._sockets = Path(tempfile.mkdtemp(prefix="vspy-"))
         self.back_end_socket = str(self._sockets / "back-end.sock")
         self._relay: Program | None = None
-        #: the test itself speaks for an end, or did
-        self.spoke = False
+        #: the ends that the test itself speaks for, or did
+        self.spoke: set[int] = set()
         self._talks: list[Talk] = []
         self._recorded: Recorded | None = None
 
@@ -133,7 +135,7 @@ class Spy:
             raise
         talk = FrontEnd(sock, **{"device": self.device, "timeout_s": self.timeout_s, **options})
         self._talks.append(talk)
-        self.spoke = True
+        self.spoke.add(talk.side)
         return talk
 
     def back_end(self, **options: Any) -> BackEnd:
@@ -152,29 +154,39 @@ class Spy:
                 os.unlink(self.back_end_socket)
         talk = BackEnd(sock, **{"device": self.device, "timeout_s": self.timeout_s, **options})
         self._talks.append(talk)
-        self.spoke = True
+        self.spoke.add(talk.side)
         return talk
 
     def replay(
         self,
-        capture: str | os.PathLike[str],
+        capture: str | os.PathLike[str] | Scenario,
         as_: Literal["front-end", "back-end"] = "front-end",
         *,
-        match: str = "semantic",
+        match: Literal["exact", "semantic", "shape"] | None = None,
+        adapt: bool | None = None,
         check: bool = True,
         **options: Any,
     ) -> Outcome:
         """Play one side of a capture, by way of the relay: against the test's back-end, or to its front-end.
 
-        check: AssertionError unless all comes as recorded. Options: those of ``vhostspy.replay.replay``.
+        match: how much counts; semantic, and shape for a scenario of the corpus. adapt: a front-end takes only what is
+        offered to it; so do those of the corpus. check: AssertionError unless all comes as recorded. Options: those of
+        ``vhostspy.replay.replay``.
         """
         __tracebackhide__ = True
+        if isinstance(capture, Scenario):
+            match, adapt = match or "shape", adapt is not False
+            options.setdefault("device", capture.device)
+            capture = capture.path
+        if adapt and as_ == "front-end":
+            adapted = Adapted(options.pop("see", None), options.pop("edit", None))
+            options.update(see=adapted.see, edit=adapted.edit)
         if as_ == "front-end":
             options["connect"] = self.front_end_socket
         else:
             self.front_end_socket  # noqa: B018
             options["listen"] = self.back_end_socket
-        outcome = replay(capture, as_, strictness=Strictness(match), **options)
+        outcome = replay(capture, as_, strictness=Strictness(match or "semantic"), **options)
         if check and outcome.status:
             raise AssertionError(f"{outcome.text}{self._words()}")
         return outcome

@@ -220,7 +220,7 @@ class Talk:
         __tracebackhide__ = True
         wire = self._wires[channel]
         if not wire.send(octets, [*fds]):
-            raise self._trouble(f"it takes nothing more on the {channel} channel")
+            raise self._trouble(f"it has closed the {channel} channel, and takes nothing more")
         return self._note(wire, self.side, octets, [*fds])
 
     def _say(
