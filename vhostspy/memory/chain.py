@@ -48,8 +48,9 @@ def open_heads(available: Sequence[int], used: Sequence[int], size: int) -> list
     in_flight = (made - done) & 0xFFFF
     if in_flight > size:
         return []
-    # the last turns of the ring: as many heads as it has entries, and the uses of those that are finished
-    heads = [available[2 + ((made - 1 - at) & 0xFFFF) % size] for at in range(min(size, made or size))]
+    # the last turns of the ring: as many heads as it has entries, and the uses of those that are finished (what was
+    # never written is in both)
+    heads = [available[2 + ((made - 1 - at) & 0xFFFF) % size] for at in range(size)]
     finished = Counter(used[2 + 4 * (((done - 1 - at) & 0xFFFF) % size)] for at in range(len(heads) - in_flight))
     turns = Counter(heads)
     return [head for head in turns if turns[head] > finished[head]][:in_flight]

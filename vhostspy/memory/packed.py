@@ -19,6 +19,8 @@ AVAIL, USED = 1 << 7, 1 << 15
 _BOTH = AVAIL | USED
 _ENABLE, _DISABLE, _AT = 0, 1, 2
 _ENTRY = Struct("<QIHH")
+#: what nobody has written yet looks used
+_UNTOUCHED = (0, 0, 0, 0)
 
 
 class Seen(NamedTuple):
@@ -54,7 +56,8 @@ def read(octets: bytes, size: int, in_order: bool = False) -> Seen:
     if back < size:
         last = (available - 1 - back) % size
         behind = [entries[(available - in_flight + at) % size][2] for at in range(in_flight)]
-        in_flight -= _belonging(behind, entries[last][2], in_order)
+        if entries[last] != _UNTOUCHED:
+            in_flight -= _belonging(behind, entries[last][2], in_order)
     used = (available - in_flight) % size
     used_wrap = available_wrap if used <= available and in_flight < size else not available_wrap
     return Seen(available, available_wrap, used, used_wrap, in_flight)
