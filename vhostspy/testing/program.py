@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic, sleep
 
@@ -81,7 +83,11 @@ class Program:
                 self._process.wait(END_S)
             except subprocess.TimeoutExpired:
                 self._process.kill()
-        return self._process.wait()
+        status = self._process.wait()
+        with suppress(ProcessLookupError, PermissionError):
+            # what it started itself, and left behind
+            os.killpg(self._process.pid, signal.SIGKILL)
+        return status
 
     @property
     def failed(self) -> bool:
