@@ -39,6 +39,24 @@ def test_a_difference_has_its_members_and_both_numbers(capsys: Output) -> None:
     assert not any("\x1b" in line for line in lines)
 
 
+def test_bits_of_a_word_are_in_one_line(capsys: Output) -> None:
+    gpu = [str(ROOT / "captures" / f"gpu-{name}.pcapng") for name in ("sid", "synthetic")]
+    assert main(["diff", *gpu]) == 1
+    out = capsys.readouterr().out
+    assert "features - EDID, NOTIFY_ON_EMPTY, LOG_ALL, INDIRECT_DESC, EVENT_IDX\n" in out
+    main(["diff", *reversed(gpu)])
+    assert "features + EDID, NOTIFY_ON_EMPTY, LOG_ALL, INDIRECT_DESC, EVENT_IDX\n" in capsys.readouterr().out
+
+
+def test_vfio_user_has_its_own_negotiation(capsys: Output) -> None:
+    assert (
+        main(["diff", *(str(ROOT / "captures" / f"{name}.pcapng") for name in ("v-sid", "vfio-user-synthetic"))]) == 1
+    )
+    out = capsys.readouterr().out
+    assert "  client capabilities.max_msg_fds                A 16, B 8\n" in out
+    assert "virtio" not in out.partition("VERSION")[0]
+
+
 def test_negotiation_comes_first(capsys: Output) -> None:
     main(["diff", C, SID])
     out = capsys.readouterr().out

@@ -59,12 +59,11 @@ def negotiation(
     device = expected.device or came.device
     topics: list[Topic] = [Numbers("device", expected.device, came.device)]
     protocol = registry.PROTOCOLS.get(expected.protocol)
-    words: list[tuple[str, Names, int | None, int | None]] = [
-        ("virtio offered", virtio.features(device), expected.virtio_offered, came.virtio_offered),
-        ("virtio agreed", virtio.features(device), expected.virtio_agreed, came.virtio_agreed),
-    ]
+    words: list[tuple[str, Names, int | None, int | None]] = []
     if protocol is not None and protocol.features is not None:
-        words += [
+        words = [
+            ("virtio offered", virtio.features(device), expected.virtio_offered, came.virtio_offered),
+            ("virtio agreed", virtio.features(device), expected.virtio_agreed, came.virtio_agreed),
             ("protocol offered", protocol.features, expected.protocol_offered, came.protocol_offered),
             ("protocol agreed", protocol.features, expected.protocol_agreed, came.protocol_agreed),
         ]

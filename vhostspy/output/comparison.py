@@ -113,8 +113,8 @@ def _topic(topic: Topic) -> Iterator[tuple[str, str]]:
 
 
 def _amount(about: str, value: int | str | None) -> str:
-    if value is None:
-        return "nothing"
+    if value is None or isinstance(value, bool):
+        return written(value)
     return size(value) if about == "memory" and isinstance(value, int) else escape(str(value))
 
 
@@ -159,7 +159,7 @@ def _pair(pair: Pair) -> Iterator[str]:
     if pair.moved and not pair.differences:
         info = f"{info}  (in another place)".strip()
     line = f"{_SIGNS[pair.how]} {left:>7} {right:>7}    {who:<11}  {named(message):<26}  {info}".rstrip()
-    found = [_difference(each) for each in pair.differences]
+    found = [*_differences(pair.differences)]
     if len(found) == 1 and len(line) + len(found[0]) < _WIDTH + 20:
         yield f"{line:<62}{'  ' if len(line) >= 62 else ''}{found[0]}"
         return
@@ -167,13 +167,27 @@ def _pair(pair: Pair) -> Iterator[str]:
     yield from (f"{'':<22}{each}" for each in found)
 
 
-def _difference(one: Difference) -> str:
-    # bits read best as what came or went
-    if one.expected is False and one.came is True and "." in one.member:
-        return f"+ {escape(one.member)}"
-    if one.expected is True and one.came is False and "." in one.member:
-        return f"- {escape(one.member)}"
-    return f"{escape(one.member)} {_written(one.expected)} → {_written(one.came)}"
+def _differences(differences: Iterable[Difference]) -> Iterator[str]:
+    """A line a member, and one for all bits of a word: what went and what came."""
+    lines: list[str | tuple[list[str], list[str]]] = []
+    words: dict[str, tuple[list[str], list[str]]] = {}
+    names: list[str] = []
+    for one in differences:
+        word, dot, bit = one.member.rpartition(".")
+        if not dot or not isinstance(one.expected, bool) or not isinstance(one.came, bool):
+            lines.append(f"{escape(one.member)} {_written(one.expected)} → {_written(one.came)}")
+            continue
+        if word not in words:
+            words[word] = [], []
+            lines.append(words[word])
+            names.append(word)
+        words[word][one.came].append(bit)
+    for line in lines:
+        if isinstance(line, str):
+            yield line
+        else:
+            said = [f"{sign} {', '.join(bits)}" for sign, bits in zip("-+", line, strict=True) if bits]
+            yield from _broken(f"{escape(names.pop(0))} ", "  ".join(said).split(", "))
 
 
 def _written(value: Value) -> str:
