@@ -1,0 +1,216 @@
+"""A viewer of a running relay: what it sees of rings, and what it holds for how long."""
+
+from __future__ import annotations
+
+import os
+import struct
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.relay.harness import Relayed, message, receive
+from vhostspy.inspection.attachment import POSTCOPY, Attachment
+from vhostspy.inspection.sampling import event_of, put
+from vhostspy.memory.sample import rings_of
+from vhostspy.message import Event
+from vhostspy.rules.engine import Rules
+
+from .driver import GET_VRING_BASE, POSTCOPY_END, POSTCOPY_LISTEN, SET_LOG_BASE, SET_MEM_TABLE, Pair
+
+
+@pytest.fixture
+def pair(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
+    with Relayed(folder, keep_memory=True) as relayed, Pair(relayed) as made:
+        yield made
+
+
+def held(name: str) -> int:
+    """Descriptors and mappings of that memfd in this process: the test's own, the relay's, the viewer's."""
+    found = Path("/proc/self/maps").read_text().count(f"/memfd:{name}")
+    for number in os.listdir("/proc/self/fd"):
+        try:
+            found += os.readlink(f"/proc/self/fd/{number}").startswith(f"/memfd:{name}")
+        except OSError:
+            pass
+    return found
+
+
+def test_indices(pair: Pair) -> None:
+    pair.set_up()
+    attachment = pair.attach()
+    for head in range(3):
+        pair.make_available(head)
+    pair.use(0)
+    (seen,) = attachment.look()
+    (ring,) = seen.rings
+    assert (ring.number, ring.size, ring.available, ring.used, ring.in_flight) == (0, 64, 3, 1, 2)
+    assert (ring.started, ring.enabled, ring.problem) == (True, True, "")
+    assert [chain.head for chain, _ in attachment.requests(seen.session, ring)] == [2, 1]
+
+
+def test_kicks_are_counted_and_stay_for_the_back_end(pair: Pair) -> None:
+    pair.set_up()
+    attachment = pair.attach()
+    attachment.look()
+    for count in range(1, 4):
+        pair.make_available(count)
+        assert attachment.notifications.poll(1)
+        ring = attachment.look()[0].rings[0]
+        assert (ring.kicks, ring.kick_count) == (count, count)
+    assert os.eventfd_read(pair.kick) == 3, "nobody took any"
+    ring = attachment.look()[0].rings[0]
+    assert (ring.kicks, ring.kick_count) == (3, 0)
+    os.eventfd_write(pair.call, 1)
+    assert attachment.notifications.poll(1)
+    ring = attachment.look()[0].rings[0]
+    assert (ring.calls, ring.call_count) == (1, 1)
+
+
+def test_what_was_kicked_before_is_not_counted(pair: Pair) -> None:
+    pair.set_up()
+    pair.make_available(0)
+    attachment = pair.attach()
+    ring = attachment.look()[0].rings[0]
+    assert (ring.kicks, ring.kick_count) == (0, 1)
+
+
+def test_memory_is_let_go_with_its_table(pair: Pair) -> None:
+    pair.set_up()
+    pair.attach().look()
+    before = held("guest")
+    assert before >= 4  # the test's, the keeper's, the viewer's and its mappings
+    pair.say(SET_MEM_TABLE, struct.pack("=II", 0, 0))
+    pair.passed().look()
+    pair.relayed.call(pair.relayed.relay.writer.settle)
+    assert held("guest") == 1
+
+
+def test_a_session_that_ends_is_seen_as_it_was_left(pair: Pair) -> None:
+    pair.set_up()
+    attachment = pair.attach()
+    for head in range(3):
+        pair.make_available(head)
+    pair.use(1)
+    attachment.look()
+    pair.leave()
+    pair.passed()
+    (seen,) = attachment.endings
+    assert (seen.rings[0].available, seen.rings[0].used) == (3, 1)
+    assert seen.requests == {0: ["read 0 sectors at 0", "read 0 sectors at 0"]}
+    assert attachment.look() == []
+    assert held("guest") == 1, "only the test's"
+    assert attachment.follow() == [] and attachment.endings == []
+
+
+def test_in_postcopy_nothing_is_touched_or_held(pair: Pair) -> None:
+    pair.set_up()
+    attachment = pair.attach()
+    attachment.look()
+    assert held("guest") > 2
+    pair.say(POSTCOPY_LISTEN)
+    (seen,) = pair.passed().look()
+    assert (seen.rings, seen.why) == ((), POSTCOPY)
+    assert held("guest") == 2, "the test's and the keeper's"
+    pair.say(POSTCOPY_END)
+    (seen,) = pair.passed().look()
+    assert seen.rings[0].available == 0
+
+
+def test_a_hole_that_is_read_stays_a_hole(pair: Pair) -> None:
+    """Descriptors and data are read without making pages; of rings only what is there."""
+    pair.set_up()
+    pair.make_available(0)
+    pages = os.fstat(pair.file).st_blocks
+    attachment = pair.attach()
+    (seen,) = attachment.look()
+    attachment.requests(seen.session, seen.rings[0])
+    used_page = 8  # the used ring is the guest's in time, and may be made by our look at it
+    assert os.fstat(pair.file).st_blocks - pages <= used_page
+
+
+def test_a_file_that_is_cut_off(pair: Pair) -> None:
+    pair.set_up()
+    os.ftruncate(pair.file, 0x4000)
+    (seen,) = pair.attach().look()
+    assert "its file at" in seen.rings[0].problem
+
+
+def test_the_dirty_log(pair: Pair) -> None:
+    pair.set_up()
+    log = os.memfd_create("log")
+    os.ftruncate(log, 4096)
+    pair.say(SET_LOG_BASE, struct.pack("=QQ", 4096, 0), [log])
+    pair.say(2, struct.pack("=Q", 1 << 26 | 1 << 30 | 1 << 32 | 1 << 29))
+    os.pwrite(log, b"\x03", 0x100 // 8)
+    (seen,) = pair.attach().look()
+    assert [(one.guest_address, one.pages, one.dirty) for one in seen.dirty] == [(0x10_0000, 256, 2)]
+    os.close(log)
+
+
+def watched(pair: Pair, attachment: Attachment, until_s: float) -> list[Event]:
+    """Samples twenty times a second, until one has a finding."""
+    events: list[Event] = []
+    end = time.monotonic() + until_s
+    while time.monotonic() < end and not any(event.findings for event in events):
+        attachment.notifications.poll(0.05)
+        pair.passed()
+        events += [event_of(seen, attachment.pipeline) for seen in attachment.look()]
+    return events
+
+
+def test_a_kick_that_a_back_end_took_twice_is_named_within_two_seconds(pair: Pair) -> None:
+    """It reads its eventfd, looks at the ring, and reads once more before it waits: what came between is lost."""
+    pair.set_up()
+    attachment = pair.attach(Rules())
+    watched(pair, attachment, 0.2)
+    pair.make_available(0)
+    os.eventfd_read(pair.kick)
+    pair.use(0)
+    pair.wants_kicks_behind(1)
+    pair.make_available(1)
+    os.eventfd_read(pair.kick)
+    events = watched(pair, attachment, 2)
+    (finding,) = events[-1].findings
+    assert (finding.rule, finding.severity, finding.who) == ("VU-MEMR-02", "error", 1)
+    assert "ring 0" in finding.text and "available index 2, used index 1" in finding.text
+
+
+def test_a_kick_that_the_front_end_forgot(pair: Pair) -> None:
+    pair.set_up()
+    attachment = pair.attach(Rules())
+    pair.make_available(0)
+    os.eventfd_read(pair.kick)
+    pair.use(0)
+    pair.wants_kicks_behind(1)
+    watched(pair, attachment, 0.2)
+    pair.word(0x4004 + 2, 1)
+    pair.word(0x4002, 2)  # available, and nobody is kicked
+    events = watched(pair, attachment, 2)
+    (finding,) = events[-1].findings
+    assert (finding.rule, finding.who) == ("VU-MEMR-02", 0)
+
+
+def test_samples_in_the_capture_are_what_was_seen(pair: Pair) -> None:
+    pair.set_up()
+    attachment = pair.attach()
+    pair.make_available(0)
+    (seen,) = attachment.look()
+    put(attachment, seen)
+    pair.relayed.call(lambda: pair.relayed.relay.writer.flush())
+    (event,) = [item for item in attachment.follow() if isinstance(item, Event)]
+    assert (event.event, event.session, event.text) == ("sample", 1, "ring 0: 1 available, 0 used")
+    assert rings_of(event.facts) == seen.rings
+
+
+def test_rings_that_stop_are_noticed(pair: Pair) -> None:
+    pair.set_up()
+    attachment = pair.attach()
+    assert not attachment.stopped
+    pair.say(GET_VRING_BASE, struct.pack("=II", 0, 0))
+    pair.back.sendall(message(GET_VRING_BASE, struct.pack("=II", 0, 0), reply=True))
+    receive(pair.front)
+    assert pair.passed().stopped
+    assert not pair.passed().stopped
