@@ -7,7 +7,7 @@ ring needs nothing, zeroed descriptors are neither available nor used, whatever 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from vhostspy.message import Message
 from vhostspy.session.state import Region, Ring, Session
@@ -23,8 +23,12 @@ BEFORE = frozenset({"SET_VRING_KICK", "SET_VRING_ENABLE", "VRING_KICK", "SET_STA
 class Guest:
     """Writes rings into the memory that a session's front-end has handed over; owns nothing."""
 
-    def __init__(self, store: Store, messages: Iterable[Message]) -> None:
+    def __init__(self, store: Store, messages: Sequence[Message]) -> None:
         self._store = store
+        #: whether a ring begins anywhere else than at 0, where new memory is as it should be
+        self.has_bases = any(
+            one.name == "SET_VRING_BASE" and one.kind == "request" and one.fields.get("num") for one in messages
+        )
         #: ring -> what it was made ready for
         self._ready: dict[int, tuple[tuple[int, ...], int]] = {}
         #: (I/O address, size, front-end address) of everything that the record translates

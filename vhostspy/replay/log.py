@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable, Sequence
 from time import monotonic_ns, time_ns
 
 from vhostspy.capture.facts import describe
@@ -18,13 +19,28 @@ from vhostspy.pipeline import Pipeline
 from vhostspy.relay.descriptors import duplicate
 from vhostspy.session.state import Session
 
+from .wire import Wire
+
 
 class Log:
-    """Numbers go through the whole replay. With ``write``, a file's name, all of it is kept as a capture."""
+    """Numbers go through the whole replay. With ``write``, a file's name, all of it is kept as a capture.
 
-    def __init__(self, device: str | None = None, write: str | os.PathLike[str] | None = None) -> None:
+    What is as recorded need not be looked at while the peer waits: ``later`` puts it off, to the next time that
+    somebody wants to know. ``see`` is called with each message; with it, or with a capture, nothing is put off.
+    """
+
+    def __init__(
+        self,
+        device: str | None = None,
+        write: str | os.PathLike[str] | None = None,
+        see: Callable[[Message], None] | None = None,
+    ) -> None:
         self.pipeline = Pipeline(device)
         self.number = 0
+        #: all messages so far, in order; take what is yours
+        self.passed: list[Message] = []
+        self._see = see
+        self._pending: list[tuple[int, int, int, Wire, int, bytes, tuple[Descriptor, ...]]] = []
         self._writer: Writer | None = None
         if write is not None:
             try:
@@ -32,6 +48,7 @@ class Log:
             except OSError as error:
                 raise WrongUse(f"{os.fspath(write)}: {error.strerror}") from None
             self._writer = Writer(fd)
+        self.eager = self._writer is not None or see is not None
 
     def close(self) -> None:
         if self._writer is not None:
@@ -39,32 +56,53 @@ class Log:
             self._writer.close()
 
     def session(self, number: int) -> Session:
+        """The session's state behind all that has passed."""
+        self.catch_up()
         found = self.pipeline.sessions.get(number)
         return found if found is not None else Session(number)
 
+    def later(
+        self, session: int, wire: Wire, sender: int, data: bytes, fds: Sequence[int], known: tuple[Descriptor, ...]
+    ) -> None:
+        """A message passed; ``fds`` stay the caller's, ``known`` is what they are."""
+        if self.eager:
+            self.note(session, wire, sender, data, fds, known)
+        else:
+            self._pending.append((time_ns(), monotonic_ns(), session, wire, sender, data, known))
+
+    def catch_up(self) -> None:
+        """Look at what was put off."""
+        pending, self._pending = self._pending, []
+        for wall, mono, session, wire, sender, data, known in pending:
+            self._pass(wall, mono, session, wire, sender, data, known, True)
+
     def note(
-        self, session: int, wire: tuple[str, int, str, Channel], sender: int, data: bytes, fds: list[int],
+        self, session: int, wire: Wire, sender: int, data: bytes, fds: Sequence[int],
         known: tuple[Descriptor, ...] | None = None, framed: bool = True,
     ) -> Message:  # fmt: skip
-        """A message passed; ``fds`` stay the caller's. known: what they are, else the kernel is asked."""
-        name, channel_no, protocol, rows = wire
+        """The same, looked at now. known: what the descriptors are, else the kernel is asked."""
+        self.catch_up()
         wall, mono = time_ns(), monotonic_ns()
-        self.number += 1
         if known is None:
-            role = role_of(rows, sender, data) if fds else ""
+            role = role_of(wire.rows, sender, data) if fds else ""
             known = tuple(describe(fd, role) for fd in fds)
         if self._writer is not None:
             self._write(session, wire, sender, data, fds, wall, mono, framed)
+        return self._pass(wall, mono, session, wire, sender, data, known, framed)
+
+    def _pass(
+        self, wall: int, mono: int, session: int, wire: Wire, sender: int, data: bytes, known: tuple[Descriptor, ...],
+        framed: bool,
+    ) -> Message:  # fmt: skip
+        self.number += 1
         record = Record(
-            MESSAGE if framed else RAW, self.number, wall, mono, 0, session, 0, protocol, name, channel_no, sender, 0,
-            1, "<" if sys.byteorder == "little" else ">", len(data), data, 0, known,
+            MESSAGE if framed else RAW, self.number, wall, mono, 0, session, 0, wire.protocol, wire.name, wire.number,
+            sender, 0, 1, "<" if sys.byteorder == "little" else ">", len(data), data, 0, known,
         )  # fmt: skip
-        message = None
-        for item in self.pipeline.feed(record):
-            if isinstance(item, Message):
-                message = item
-        if message is None:
-            raise ValueError("a record of a message gives a message")
+        message = next(item for item in self.pipeline.feed(record) if isinstance(item, Message))
+        self.passed.append(message)
+        if self._see is not None:
+            self._see(message)
         return message
 
     def event(
@@ -72,6 +110,7 @@ class Log:
         protocol: str = "", **facts: object,
     ) -> None:  # fmt: skip
         """Something that is no message: a session or channel begins or ends."""
+        self.catch_up()
         wall, mono = time_ns(), monotonic_ns()
         who = FROM_SPY if sender is None else sender
         values = {"event": event, "text": text, **facts}
@@ -87,20 +126,14 @@ class Log:
             pass
 
     def _write(
-        self, session: int, wire: tuple[str, int, str, Channel], sender: int, data: bytes, fds: list[int], wall: int,
-        mono: int, framed: bool,
-    ) -> None:  # fmt: skip
-        name, channel_no, protocol, rows = wire
+        self, session: int, wire: Wire, sender: int, data: bytes, fds: Sequence[int], wall: int, mono: int, framed: bool
+    ) -> None:
         writer = self._writer
         if writer is None:
             return
-        lane = writer.lane(name, sender, session, channel_no, protocol, rows)
-        view = memoryview(data)
-        copies = duplicate(fds)
-        if framed:
-            lane.message(view, wall, mono, 0, 1, 0, copies, 0)
-        else:
-            lane.raw(view, wall, mono, 0, 1, 0, copies, 0)
+        lane = writer.lane(wire.name, sender, session, wire.number, wire.protocol, wire.rows)
+        record = lane.message if framed else lane.raw
+        record(memoryview(data), wall, mono, 0, 1, 0, duplicate(list(fds)), 0)
         writer.settle()
 
 

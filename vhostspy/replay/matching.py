@@ -18,6 +18,10 @@ from vhostspy.message import Message
 ANY_TIME = frozenset({"SET_VRING_CALL", "IOTLB_MSG", "VRING_CALL", "VRING_KICK", "VRING_ERR", "CONFIG_CHANGE_MSG"})
 
 
+#: what a device's own work brings about: a replay, in which no guest works, may not see it again
+WORK = frozenset({"REGION_READ", "REGION_WRITE", "REGION_WRITE_MULTI", "DMA_READ", "DMA_WRITE"})
+
+
 class Found(NamedTuple):
     """``at``: the recorded message's place in the part. ``again``: it has been used already."""
 
@@ -39,9 +43,23 @@ class Expected:
         for at, message in self.messages.items():
             self._unused.setdefault(_name(message), []).append(at)
         self._facts: dict[int, Hashable] = {}
+        #: (channel, its number, octets) -> places, for what comes exactly as it was
+        self._octets: dict[Hashable, list[int]] = {}
+        for at, message in self.messages.items():
+            if not message.fds:
+                self._octets.setdefault((message.channel, message.channel_no, message.data), []).append(at)
+
+    def take_octets(self, channel: tuple[str, int], data: bytes) -> int | None:
+        """The place of a request of these very octets, without descriptors, used from now on; None: look closer."""
+        for at in self._octets.get((*channel, data), ()):
+            name = _name(self.messages[at])
+            if at in self._unused[name]:
+                self._use(name, at)
+                return at
+        return None
 
     def take(self, came: Message) -> Found | None:
-        """The recorded request that ``came`` repeats, used from now on; None: the record has none of its name."""
+        """The recorded request that ``came`` repeats, used from now on; None: the record has none like it."""
         name = _name(came)
         unused = self._unused.get(name, [])
         for at in unused:

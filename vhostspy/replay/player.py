@@ -52,8 +52,6 @@ class Settings(NamedTuple):
     #: the longest wait for one message, in seconds; None: ANSWER_S as front-end, FRONT_END_S as back-end
     timeout_s: float | None = None
     edit: Edit | None = None
-    #: called with each message as it passes
-    see: Callable[[Message], None] | None = None
 
     @property
     def longest_s(self) -> float:
@@ -181,8 +179,8 @@ def replay(
             script = script.cut(from_no, until_no, keep)
         if not script.parts:
             raise WrongUse(f"{script.name}: there is no message to be played")
-        settings = Settings(SIDES[as_], strictness, unmatched, timing, timeout_s, edit, see)
-        log = Log(device, write)
+        settings = Settings(SIDES[as_], strictness, unmatched, timing, timeout_s, edit)
+        log = Log(device, write, see)
         try:
             return play(script, settings, where, log)
         finally:

@@ -123,6 +123,11 @@ class Store:
         """``message`` was sent: the peer has its pipe ends, and they end when it closes them."""
         self.forget(identity(one) for one in message.fds if one.kind == "pipe")
 
+    @property
+    def busy(self) -> bool:
+        """There are pipes to be seen to."""
+        return bool(self._reading or self._writing)
+
     def watched(self) -> tuple[list[int], list[int]]:
         """Descriptors to be read when they are readable, and written when they are writable."""
         return [*self._reading], [*self._writing]

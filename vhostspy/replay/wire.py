@@ -36,6 +36,7 @@ class Wire:
         self.socket = sock
         self.name = name
         self.number = number
+        self.key = name, number
         self.protocol = protocol
         self.rows = rows
         self._framer = Framer(rows)
@@ -43,14 +44,10 @@ class Wire:
         self._held_fds: list[int] = []
         self._out: deque[tuple[memoryview, list[int]]] = deque()
         #: the peer will say nothing more; it takes nothing more
-        self.ended = self.broken = False
+        self.ended = self.broken = self.closed = False
         #: "closed", or in what other way it ended
         self.how = "closed"
         self._lost = False
-
-    @property
-    def key(self) -> tuple[str, int]:
-        return self.name, self.number
 
     def fileno(self) -> int:
         return self.socket.fileno()
@@ -62,7 +59,7 @@ class Wire:
     def close(self) -> None:
         """May be called twice."""
         self.socket.close()
-        self.ended = self.broken = True
+        self.ended = self.broken = self.closed = True
         close_all(self._held_fds)
         while self._out:
             close_all(self._out.popleft()[1])
@@ -82,7 +79,10 @@ class Wire:
             return False
         if not self._out:
             try:
-                done = self.socket.sendmsg((data,), rights(fds) if fds else (), _SEND_FLAGS)
+                if fds:
+                    done = self.socket.sendmsg((data,), rights(fds), _SEND_FLAGS)
+                else:
+                    done = self.socket.send(data, _SEND_FLAGS)
             except BlockingIOError:
                 done = 0
             except (BrokenPipeError, ConnectionResetError):

@@ -1,0 +1,84 @@
+"""The sockets of one session of a replay, and the one wait over all of them."""
+
+from __future__ import annotations
+
+import select
+import socket
+from collections.abc import Iterator
+
+from .log import rows_of
+from .script import Part
+from .store import Store
+from .wire import Wire
+
+#: the protocol that is spoken on a channel that came as a descriptor
+_PROTOCOLS = {"backend": "vhost-user", "gpu": "vhost-user-gpu", "second": "vfio-user"}
+
+
+class Stage:
+    """Owns the sockets: the main channel's, and each nested one's end of ours."""
+
+    def __init__(self, part: Part, sock: socket.socket, store: Store) -> None:
+        self.main = Wire(sock, "main", 1, part.protocol, rows_of(part.protocol, "main"))
+        self._part = part
+        self._store = store
+        self._wires: dict[tuple[str, int], Wire] = {self.main.key: self.main}
+        self._opened: dict[str, int] = {}
+        self._poll = select.poll()
+        #: what the poll object knows of: descriptor -> events
+        self._watched: dict[int, int] = {}
+
+    def close(self) -> None:
+        for wire in self._wires.values():
+            wire.close()
+
+    def find(self, key: tuple[str, int]) -> Wire | None:
+        return self._wires.get(key)
+
+    @property
+    def all_sent(self) -> bool:
+        return not any(wire.wants_room for wire in self._wires.values())
+
+    def adopt(self, kind: str, sock: socket.socket, no: int) -> None:
+        """A socket that passed becomes a channel, by the number that it has in the record (message ``no`` opens it)."""
+        opened = self._part.opens.get(no)
+        number = opened[1] if opened is not None else self._opened.get(kind, 0) + 1
+        self._opened[kind] = number
+        before = self._wires.pop((kind, number), None)
+        if before is not None:
+            before.close()
+        protocol = _PROTOCOLS.get(kind, self._part.protocol)
+        wire = Wire(sock, kind, number, protocol, rows_of(protocol, kind))
+        self._wires[wire.key] = wire
+
+    def ready(self, for_s: float) -> Iterator[Wire]:
+        """Wait for at most that long; the channels on which something has come. Pipes and queues are seen to."""
+        wanted = {
+            wire.fileno(): (0 if wire.ended else select.POLLIN) | (select.POLLOUT if wire.wants_room else 0)
+            for wire in self._wires.values()
+            if not (wire.ended and not wire.wants_room)
+        }
+        if self._store.busy:
+            reading, writing = self._store.watched()
+            wanted.update(dict.fromkeys(reading, select.POLLIN) | dict.fromkeys(writing, select.POLLOUT))
+        if wanted != self._watched:
+            self._poll = select.poll()
+            for fd, events in wanted.items():
+                self._poll.register(fd, events)
+            self._watched = wanted
+        # rounded up: a wait that ends too early would be repeated
+        found = self._poll.poll(for_s * 1000 + 0.999 if for_s else 0)
+        if not found:
+            return
+        wires = {wire.fileno(): wire for wire in self._wires.values() if not wire.closed}
+        for fd, events in found:
+            wire = wires.get(fd)
+            if wire is not None:
+                if events & select.POLLOUT:
+                    wire.drain()
+                if events & ~select.POLLOUT:
+                    yield wire
+            elif events & select.POLLOUT:
+                self._store.writable(fd)
+            else:
+                self._store.readable(fd)
