@@ -48,8 +48,10 @@ class Keys(Drawn, can_focus=False):
         self._places: list[tuple[int, int, str]] = []
 
     def say(self, text: str, role: str = "plain") -> None:
-        self.said = (text, role) if text else None
-        self.refresh()
+        said = (text, role) if text else None
+        if said != self.said:
+            self.said = said
+            self.refresh()
 
     def render_line(self, y: int) -> Strip:
         width = self.size.width
@@ -160,7 +162,7 @@ class Prompt(Vertical):
         self._at = len(self.histories.get(what, ()))
         self.line.value = text
         self.line.cursor_position = len(text)
-        self.line.focus()
+        self.screen.set_focus(self.line)
         self._hint()
 
     def leave(self) -> None:

@@ -84,7 +84,7 @@ class Choosing(Parts):
         elif self.home.has_class("zoomed"):
             self.action_zoom()
         elif not isinstance(self.focused, MessageList):
-            self.listed.focus()
+            self.give_focus(self.listed)
         elif self.store.narrowed:
             self.store.show_all()
             self.narrowed()

@@ -33,9 +33,9 @@ KEYS = (
     Key("percent_sign", "%", "other", "from a request to its answer, and back", "moving"),
     Key("backspace,ctrl+o", "⌫", "return", "back to where the last jump began", "moving"),
     Key(
-        "enter",
+        "",
         "Enter",
-        "enter",
+        "",
         "from the list into the message; in a part: open, close, or follow a #number",
         "moving",
     ),
@@ -66,7 +66,8 @@ KEYS = (
     Key("w", "w", "wireshark", "open the capture in Wireshark, at this message", "giving away"),
     Key("colon", ":", "command", "a command; Tab completes it", "the screen", "command"),
     Key("question_mark", "?", "help", "this list", "the screen", "help"),
-    Key("plus,minus", "+ -", "", "a larger, a smaller list", "the screen"),
+    Key("plus", "+ -", "grow(1)", "a larger, a smaller list", "the screen"),
+    Key("minus", "", "grow(-1)", "", "the screen"),
     Key("T", "T", "theme", "the next theme", "the screen"),
     Key("q", "q", "quit_or_back", "back; from the list: quit", "the screen", "quit"),
 )

@@ -39,6 +39,7 @@ class MessageList(Drawn):
         Binding("ctrl+d", "page(0.5)", "half a page down", show=False),
         Binding("home,g", "edge(0)", "first", show=False),
         Binding("end,G", "edge(1)", "last", show=False),
+        Binding("enter", "choose", "into the message", show=False),
         Binding("left,h", "aside(-1)", "columns to the left", show=False),
         Binding("right,l", "aside(1)", "columns to the right", show=False),
     ]
@@ -166,6 +167,9 @@ class MessageList(Drawn):
     def action_edge(self, last: int) -> None:
         self.store.go_to_place(self.store.places - 1 if last else 0)
         self.moved()
+
+    def action_choose(self) -> None:
+        self.post_message(self.Chosen())
 
     def action_aside(self, step: int) -> None:
         """Wider or narrower columns of names: what is cut in them becomes readable."""

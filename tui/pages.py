@@ -39,7 +39,7 @@ class Pages(Choosing):
     def on_pane_chosen(self, event: Pane.Chosen) -> None:
         if event.line.row is not None:
             self.go_to(event.line.row)
-            self.listed.focus()
+            self.give_focus(self.listed)
         elif event.line.subject:
             self.explain(event.line.subject)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from time import monotonic_ns
+from time import monotonic, monotonic_ns
 from typing import ClassVar
 
 from textual import events
@@ -11,6 +11,7 @@ from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.screen import Screen as TextualScreen
+from textual.widget import Widget
 
 from vhostspy.filter import Filter
 from vhostspy.message import Message
@@ -30,9 +31,15 @@ from .store import Store
 #: seconds between two looks at the feed, and how long each may take
 TICK_S = 0.05
 BUDGET_S = 0.012
+#: while somebody presses keys, the feed gets less, for so long after each
+AWAKE_S, AWAKE_BUDGET_S = 0.25, 0.002
 #: widths of the screen below which octets stand in eights, and below which one pane is shown at a time
 MEDIUM, NARROW = 200, 120
 PANES = ("message", "bytes", "state")
+
+
+#: what keys call
+_ACTIONS = frozenset(key.action.partition("(")[0] for key in KEYS if key.action)
 
 
 class Parts(App[int]):
@@ -45,9 +52,12 @@ class Parts(App[int]):
     TITLE = "vhostspy"
     ENABLE_COMMAND_PALETTE = True
     BINDINGS: ClassVar[list[BindingType]] = [
-        *(Binding(key.keys, key.action, key.text, show=False) for key in KEYS if key.keys and key.action),
-        Binding("plus", "grow(1)", "a larger list", show=False),
-        Binding("minus", "grow(-1)", "a smaller list", show=False),
+        # before any widget's own: a key that comes right behind another must meet what that one has done
+        *(
+            Binding(key.keys, key.action, key.text, show=False, priority=True)
+            for key in KEYS
+            if key.keys and key.action
+        ),
         Binding("ctrl+c", "leave", "quit", show=False, priority=True),
     ]
 
@@ -60,6 +70,8 @@ class Parts(App[int]):
         #: the session of the session pane; None: the message's
         self.session_shown: int | None = None
         self._share = 60
+        self._again = False
+        self._awake_until = 0.0
         self._front = "message"
         self._details_row: tuple[object, ...] | None = None
         # the parts are kept here: what is on the screen may be another page
@@ -72,7 +84,7 @@ class Parts(App[int]):
             "state": Pane("session", id="state"),
         }
         self.lower = Horizontal(*self.panes.values(), id="lower")
-        self.prompt = Prompt(self.listed.focus)
+        self.prompt = Prompt(lambda: self.give_focus(self.listed))
         self.key_bar = Keys()
 
     def compose(self) -> ComposeResult:
@@ -87,7 +99,7 @@ class Parts(App[int]):
         self._show_front()
         self.feed.advance(BUDGET_S)
         self.store.advance(BUDGET_S)
-        self.listed.focus()
+        self.give_focus(self.listed)
         self.update_all()
         self.set_interval(TICK_S, self._tick)
 
@@ -109,7 +121,26 @@ class Parts(App[int]):
 
     def _tick(self) -> None:
         self.while_live()
-        self.work(BUDGET_S)
+        if not self._again:
+            self._work_on()
+
+    def _work_on(self) -> None:
+        """There was more to do."""
+        self._again = False
+        self.work(AWAKE_BUDGET_S if monotonic() < self._awake_until else BUDGET_S)
+
+    async def on_event(self, event: events.Event) -> None:
+        if isinstance(event, events.InputEvent):
+            self._awake_until = monotonic() + AWAKE_S
+        if isinstance(event, events.Key):
+            self.say("")
+        await super().on_event(event)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """The keys are the list's and the panes': not while something is typed, or on a page."""
+        if action in _ACTIONS and (self.prompt.display or self.screen is not self.home):
+            return False
+        return super().check_action(action, parameters)
 
     def while_live(self) -> None:
         """Called at each tick."""
@@ -129,8 +160,9 @@ class Parts(App[int]):
             self.say(f"“{escape(self.store.missed)}” is nowhere in what is shown", "warning")
             self.store.missed = ""
         self.update_all()
-        if more or self.store.busy is not None:
-            self.set_timer(0.001, lambda: self.work(budget_s))
+        if (more or self.store.busy is not None) and not self._again:
+            self._again = True
+            self.set_timer(0.02 if monotonic() < self._awake_until else 0.001, self._work_on)
 
     def update_all(self) -> None:
         """Bring the picture up to what is known."""
@@ -229,6 +261,10 @@ class Parts(App[int]):
 
     # -- panes and focus
 
+    def give_focus(self, part: Widget) -> None:
+        """At once: the next key is for it."""
+        self.home.set_focus(part)
+
     def action_next_pane(self, step: int = 1) -> None:
         names = ("list", *PANES)
         now = self.focused.id if self.focused is not None and self.focused.id in names else "list"
@@ -240,7 +276,7 @@ class Parts(App[int]):
             self._show_front()
         if self.home.has_class("zoomed"):
             self._zoom(name)
-        (self.panes.get(name) or self.listed).focus()
+        self.give_focus(self.panes.get(name) or self.listed)
 
     def action_zoom(self) -> None:
         if self.home.has_class("zoomed"):
@@ -253,17 +289,12 @@ class Parts(App[int]):
         self.home.set_class(name not in PANES, "zoom-list")
         self.home.set_class(name in PANES, "zoom-lower")
 
-    def action_enter(self) -> None:
-        if isinstance(self.focused, MessageList):
-            self.action_pane("message")
-
     def on_message_list_moved(self) -> None:
-        self.say("")
         self.show_details()
         self._show_title()
 
     def on_message_list_chosen(self) -> None:
-        self.action_enter()
+        self.action_pane("message")
 
     def on_pane_moved(self, event: Pane.Moved) -> None:
         if event.pane.id in ("message", "bytes"):
@@ -280,7 +311,7 @@ class Parts(App[int]):
         if self.home.has_class("zoomed"):
             self.action_zoom()
         elif not isinstance(self.focused, MessageList):
-            self.listed.focus()
+            self.give_focus(self.listed)
         else:
             self.action_leave()
 

@@ -55,6 +55,8 @@ def state_lines(feed: Feed, row: int, width: int, number: int | None = None) -> 
         else {}
     )
     lines = list(_head(session, sessions, width))
+    if not feed.glance(row).studied:
+        lines.insert(0, line(("still being read: this is an earlier moment", "warning")))
     for section in _sections(feed, session, now):
         shown = list(_lit(section, old if before is not None else None, width))
         if shown:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from textual import events
 from textual.pilot import Pilot
 
 from vhostspy.filter import compile
@@ -106,10 +107,12 @@ async def _(app: Screen, pilot: Pilot[int]) -> None:
     assert "nowhere to go back to" in picture(app)
 
 
-@case("enter")
-async def _(app: Screen, pilot: Pilot[int]) -> None:
-    await press(app, pilot, "enter")
-    assert app.focused is app.pane("message")
+def test_enter_goes_into_the_message() -> None:
+    async def test(app: Screen, pilot: Pilot[int]) -> None:
+        await press(app, pilot, "enter")
+        assert app.focused is app.pane("message")
+
+    on_screen(test)
 
 
 def test_the_list_moves_as_vim_does() -> None:
@@ -512,13 +515,24 @@ async def _(app: Screen, pilot: Pilot[int]) -> None:
     assert app.theme != before and f"theme {app.theme}" in picture(app)
 
 
-def test_the_list_gets_larger_and_smaller() -> None:
+@case("plus", "minus")
+async def _(app: Screen, pilot: Pilot[int]) -> None:
+    before = app.listed.region.height
+    await press(app, pilot, "plus")
+    assert app.listed.region.height > before
+    await press(app, pilot, "minus", "minus")
+    assert app.listed.region.height < before
+
+
+def test_keys_that_come_at_once_meet_what_those_before_have_done() -> None:
+    """Pasted, or typed fast: the line is there when its first letter comes."""
+
     async def test(app: Screen, pilot: Pilot[int]) -> None:
-        before = app.listed.region.height
-        await press(app, pilot, "plus")
-        assert app.listed.region.height > before
-        await press(app, pilot, "minus", "minus")
-        assert app.listed.region.height < before
+        for key in ("colon", *"goto", "space", *"12", "enter"):
+            app.post_message(events.Key(key, {"colon": ":", "space": " "}.get(key, key if len(key) == 1 else None)))
+        await settle(app, pilot)
+        await settle(app, pilot)
+        assert app.store.focus == 12 and app.screen is app.home
 
     on_screen(test)
 
