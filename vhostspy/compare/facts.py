@@ -109,19 +109,30 @@ def _members(message: Message, exact: bool) -> Iterator[tuple[str, int | str]]:
         # one fact for each, none of them meant
         yield from _plain(decoded.fields, "", leave)
         return
-    layout = decoded.layout
-    yield from _by_layout(layout.members if layout else (), decoded.fields, decoded.names, "", leave)
+    yield from _by_layout(decoded.layout, decoded.fields, decoded.names, "", leave)
 
 
 def _by_layout(
-    members: tuple[Member, ...], fields: Mapping[str, Any], names: Mapping[str, Any], prefix: str, leave: frozenset[str]
+    layout: Layout | None, fields: Mapping[str, Any], names: Mapping[str, Any], prefix: str, leave: frozenset[str]
 ) -> Iterator[tuple[str, int | str]]:
-    known = {name: member for member in members for name in _names(member)}
+    known = _by_name(layout) if layout is not None else {}
     for name, value in fields.items():
         member = known.get(name)
         if name in leave or isinstance(member, Padding):
             continue
         yield from _value(f"{prefix}{name}", member, value, names.get(name), leave)
+
+
+#: by the layout's identity, with the layout, so that it stays its own
+_known: dict[int, tuple[Layout, Mapping[str, Member]]] = {}
+
+
+def _by_name(layout: Layout) -> Mapping[str, Member]:
+    found = _known.get(id(layout))
+    if found is None:
+        members = {name: member for member in layout.members for name in _names(member)}
+        found = _known[id(layout)] = layout, members
+    return found[1]
 
 
 def _names(member: Member) -> tuple[str, ...]:
@@ -148,8 +159,8 @@ def _value(
         layouts = _layouts(member)
         for i, each in enumerate(value):
             if isinstance(each, dict):
-                fitting = next((one for one in layouts if each.keys() <= _all_names(one)), None)
-                yield from _by_layout(fitting.members if fitting else (), each, {}, f"{name}[{i}].", leave)
+                fitting = next((one for one in layouts if each.keys() <= _by_name(one).keys()), None)
+                yield from _by_layout(fitting, each, {}, f"{name}[{i}].", leave)
             else:
                 yield from _value(f"{name}[{i}]", None, each, None, leave)
     elif isinstance(value, dict):
@@ -162,10 +173,6 @@ def _layouts(member: Member | None) -> tuple[Layout, ...]:
     if isinstance(member, Array) and isinstance(member.of, Layout):
         return (member.of,)
     return member.of if isinstance(member, Chain) else ()
-
-
-def _all_names(layout: Layout) -> set[str]:
-    return {name for member in layout.members for name in _names(member)}
 
 
 def _plain(values: Mapping[str, Any], prefix: str, leave: frozenset[str]) -> Iterator[tuple[str, int | str]]:
