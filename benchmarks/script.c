@@ -4,7 +4,8 @@
  *
  * FILE: steps one behind the other, each u32 kind (1 send, 2 receive), u32 descriptors, u32 length, then the octets.
  * A sent descriptor's kind follows in its octets' stead: see the array behind the length, one u64 a descriptor,
- * 0 an eventfd, 1 one end of a socket pair, else a memfd of so many octets. The connecting side prints the nanoseconds
+ * 1 an eventfd, 2 one end of a socket pair, 3 an eventfd that is written once it is sent, else a memfd of so many
+ * octets. The connecting side prints the nanoseconds
  * from its first send to its last receive, a line a round, each round over a connection of its own.
  */
 #include "wire.h"
@@ -28,9 +29,9 @@ static uint64_t now(void)
 static int make(uint64_t what, int *other)
 {
     int pair[2];
-    if (what == 0)
+    if (what == 1 || what == 3)
         return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (what == 1) {
+    if (what == 2) {
         if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair))
             die("socketpair");
         *other = pair[0];
@@ -66,8 +67,13 @@ static void send_step(int sock, const uint8_t *data, uint32_t length, const uint
     }
     if (sendmsg(sock, &message, MSG_NOSIGNAL) != (ssize_t)length)
         die("sendmsg");
-    for (uint32_t i = 0; i < count; i++)
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t kind;
+        memcpy(&kind, kinds + 8 * i, 8);
+        if (kind == 3 && eventfd_write(fds[i], 1))
+            die("eventfd_write");
         close(fds[i]);
+    }
 }
 
 static void receive_step(int sock, uint32_t length)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TextIO
@@ -100,6 +101,8 @@ def seconds(text: str) -> float:
 
 
 def run(options: Namespace) -> int:
+    # the peer waits while garbage is looked for, and there is hardly any
+    gc.set_threshold(100_000)
     if options.corpus == "":
         from vhostspy.corpus import listing
 

@@ -190,6 +190,10 @@ class Act:
             self._notes.append(f"{named(message)} #{message.no} was not sent: {where}")
             self._cues.not_to_be_answered(place)
             return
+        if self.settings.edit is None and not message.snapped:
+            self._cues.request_sent(place)
+            self._send(message, wire, message.data)
+            return
         pieces = edited(self.settings.edit, message)
         if not pieces:
             self._notes.append(f"{named(message)} #{message.no} was left out")
@@ -234,11 +238,12 @@ class Act:
             if message.name == "SET_VRING_KICK" and self.side == FRONT_END:
                 # as a front-end does: there are back-ends that start a ring at its first kick
                 os.eventfd_write(fds[0], 1)
-            self._store.passed_on(message)
+            if message.fds[0].kind == "pipe":
+                self._store.passed_on(message)
 
     def _descriptors(self, message: Message) -> tuple[list[int], socket.socket | None]:
         """What goes with a message, lent by the store; and the socket among them, to be closed once it is sent."""
-        opening, theirs = nested(message), None
+        opening, theirs = nested(message) if message.no in self.part.opens else None, None
         fds: list[int] = []
         for i, one in enumerate(message.fds):
             if opening is not None and i == opening[1]:

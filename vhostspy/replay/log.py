@@ -40,7 +40,7 @@ class Log:
         #: all messages so far, in order; take what is yours
         self.passed: list[Message] = []
         self._see = see
-        self._pending: list[tuple[int, int, int, Wire, int, bytes, tuple[Descriptor, ...]]] = []
+        self._pending: list[tuple[int, int, Wire, int, bytes, tuple[Descriptor, ...]]] = []
         self._writer: Writer | None = None
         if write is not None:
             try:
@@ -68,13 +68,16 @@ class Log:
         if self.eager:
             self.note(session, wire, sender, data, fds, known)
         else:
-            self._pending.append((time_ns(), monotonic_ns(), session, wire, sender, data, known))
+            self._pending.append((monotonic_ns(), session, wire, sender, data, known))
 
     def catch_up(self) -> None:
         """Look at what was put off."""
+        if not self._pending:
+            return
         pending, self._pending = self._pending, []
-        for wall, mono, session, wire, sender, data, known in pending:
-            self._pass(wall, mono, session, wire, sender, data, known, True)
+        since = time_ns() - monotonic_ns()
+        for mono, session, wire, sender, data, known in pending:
+            self._pass(since + mono, mono, session, wire, sender, data, known, True)
 
     def note(
         self, session: int, wire: Wire, sender: int, data: bytes, fds: Sequence[int],

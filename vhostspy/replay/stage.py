@@ -25,8 +25,10 @@ class Stage:
         self._wires: dict[tuple[str, int], Wire] = {self.main.key: self.main}
         self._opened: dict[str, int] = {}
         self._poll = select.poll()
-        #: what the poll object knows of: descriptor -> events
+        #: what the poll object knows of: descriptor -> events; and by which channel it is, while that holds
         self._watched: dict[int, int] = {}
+        self._by_fd: dict[int, Wire] = {}
+        self._plain = False
 
     def close(self) -> None:
         for wire in self._wires.values():
@@ -50,29 +52,18 @@ class Stage:
         protocol = _PROTOCOLS.get(kind, self._part.protocol)
         wire = Wire(sock, kind, number, protocol, rows_of(protocol, kind))
         self._wires[wire.key] = wire
+        self._plain = False
 
     def ready(self, for_s: float) -> Iterator[Wire]:
         """Wait for at most that long; the channels on which something has come. Pipes and queues are seen to."""
-        wanted = {
-            wire.fileno(): (0 if wire.ended else select.POLLIN) | (select.POLLOUT if wire.wants_room else 0)
-            for wire in self._wires.values()
-            if not (wire.ended and not wire.wants_room)
-        }
-        if self._store.busy:
-            reading, writing = self._store.watched()
-            wanted.update(dict.fromkeys(reading, select.POLLIN) | dict.fromkeys(writing, select.POLLOUT))
-        if wanted != self._watched:
-            self._poll = select.poll()
-            for fd, events in wanted.items():
-                self._poll.register(fd, events)
-            self._watched = wanted
+        if not self._plain or self._store.busy or any(wire.ended or wire.out for wire in self._wires.values()):
+            self._watch()
         # rounded up: a wait that ends too early would be repeated
         found = self._poll.poll(for_s * 1000 + 0.999 if for_s else 0)
         if not found:
             return
-        wires = {wire.fileno(): wire for wire in self._wires.values() if not wire.closed}
         for fd, events in found:
-            wire = wires.get(fd)
+            wire = self._by_fd.get(fd)
             if wire is not None:
                 if events & select.POLLOUT:
                     wire.drain()
@@ -82,3 +73,24 @@ class Stage:
                 self._store.writable(fd)
             else:
                 self._store.readable(fd)
+
+    def _watch(self) -> None:
+        """Find out what is to be waited for; as long as all channels are open and nothing is queued, that stays so."""
+        by_fd: dict[int, Wire] = {}
+        wanted: dict[int, int] = {}
+        for wire in self._wires.values():
+            events = (0 if wire.ended else select.POLLIN) | (select.POLLOUT if wire.wants_room else 0)
+            if events:
+                by_fd[wire.fileno()] = wire
+                wanted[wire.fileno()] = events
+        reading, writing = self._store.watched()
+        wanted.update(dict.fromkeys(reading, select.POLLIN))
+        wanted.update(dict.fromkeys(writing, select.POLLOUT))
+        self._plain = all(events == select.POLLIN for events in wanted.values()) and not (reading or writing)
+        # a number may be another socket's by now
+        if wanted != self._watched or list(by_fd.values()) != list(self._by_fd.values()):
+            self._poll = select.poll()
+            for fd, events in wanted.items():
+                self._poll.register(fd, events)
+            self._watched = wanted
+        self._by_fd = by_fd

@@ -42,7 +42,8 @@ class Wire:
         self._framer = Framer(rows)
         self._held = bytearray()
         self._held_fds: list[int] = []
-        self._out: deque[tuple[memoryview, list[int]]] = deque()
+        #: what the peer has not taken yet, with copies of the descriptors that belong to it
+        self.out: deque[tuple[memoryview, list[int]]] = deque()
         #: the peer will say nothing more; it takes nothing more
         self.ended = self.broken = self.closed = False
         #: "closed", or in what other way it ended
@@ -54,15 +55,15 @@ class Wire:
 
     @property
     def wants_room(self) -> bool:
-        return bool(self._out) and not self.broken
+        return bool(self.out) and not self.broken
 
     def close(self) -> None:
         """May be called twice."""
         self.socket.close()
         self.ended = self.broken = self.closed = True
         close_all(self._held_fds)
-        while self._out:
-            close_all(self._out.popleft()[1])
+        while self.out:
+            close_all(self.out.popleft()[1])
 
     def finish(self) -> None:
         """Say that nothing more comes from here; the peer may still speak."""
@@ -77,7 +78,7 @@ class Wire:
         """Send one message, its descriptors with its first octet; they are lent. False: the peer takes nothing more."""
         if self.broken:
             return False
-        if not self._out:
+        if not self.out:
             try:
                 if fds:
                     done = self.socket.sendmsg((data,), rights(fds), _SEND_FLAGS)
@@ -90,15 +91,15 @@ class Wire:
                 return False
             if done:
                 if done < len(data):
-                    self._out.append((memoryview(data)[done:], []))
+                    self.out.append((memoryview(data)[done:], []))
                 return True
-        self._out.append((memoryview(data), [os.dup(fd) for fd in fds]))
+        self.out.append((memoryview(data), [os.dup(fd) for fd in fds]))
         return True
 
     def drain(self) -> None:
         """The peer may take more."""
-        while self._out:
-            data, fds = self._out[0]
+        while self.out:
+            data, fds = self.out[0]
             try:
                 done = self.socket.sendmsg((data,), rights(fds) if fds else (), _SEND_FLAGS)
             except BlockingIOError:
@@ -108,9 +109,9 @@ class Wire:
                 return
             close_all(fds)
             if done < len(data):
-                self._out[0] = (data[done:], fds)
+                self.out[0] = (data[done:], fds)
             else:
-                self._out.popleft()
+                self.out.popleft()
 
     # -- in
 
@@ -133,13 +134,12 @@ class Wire:
             return self._rest()
         if self._lost:
             return [Whole(data, fds, False)]
-        if not self._held:
-            cuts, length = self._framer.walk(data, len(data))
-            if len(cuts) == 1 and cuts[0] == len(data):  # as nearly always
-                return [Whole(data, fds)]
+        framer = self._framer
+        if not self._held and len(data) >= framer.header and framer.length(data, 0) == len(data):  # as nearly always
+            return [Whole(data, fds)]
         self._held += data
         buffer = bytes(self._held)
-        cuts, length = self._framer.walk(buffer, len(buffer))
+        cuts, length = framer.walk(buffer, len(buffer))
         messages: list[Whole] = []
         start = 0
         for end in cuts:
