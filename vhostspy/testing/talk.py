@@ -263,8 +263,7 @@ class Talk:
 
     def _note(self, wire: Wire, sender: int, octets: bytes, fds: list[int], framed: bool = True) -> Message:
         whole = framed and len(octets) >= wire.rows.header.length
-        about = (wire.name, wire.number, wire.protocol, wire.rows)
-        return self._log.note(_SESSION, about, sender, octets, fds, framed=whole)
+        return self._log.note(_SESSION, wire, sender, octets, fds, framed=whole)
 
     # -- hearing
 
