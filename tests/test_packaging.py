@@ -117,6 +117,19 @@ def test_installed_corpus_is_there(installed: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.packaging
+def test_installed_corpus_is_played(installed: Path, tmp_path: Path) -> None:
+    program, python = str(installed / "vhostspy"), str(installed / "python")
+    assert "qemu-7.2-seabios" in run(program, "replay", "--corpus", cwd=tmp_path)
+    words = [python, "-m", "vhostspy.demo.back_end", "--listen", "disk.sock"]
+    with subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.DEVNULL) as back_end:
+        try:
+            words = ["replay", "--corpus", "qemu-11.1-blk", "--as", "front-end", "--connect", "disk.sock"]
+            assert "1 of 1 as recorded" in run(program, *words, cwd=tmp_path)
+        finally:
+            back_end.terminate()
+
+
+@pytest.mark.packaging
 def test_the_documented_first_test_runs_from_a_wheel(installed: Path, tmp_path: Path) -> None:
     """pytest is this environment's; vhostspy is the wheel's, whose entry point makes the fixture known."""
     site = Path(pytest.__file__).parent.parent

@@ -41,7 +41,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--vhostspy-rules", choices=RULES, default=None,
         help="findings of the rules: error (errors fail, warnings warn), strict (both fail), warn (both warn), off",
     )  # fmt: skip
-    group.addoption("--vhostspy-keep", metavar="FOLDER", default=None, help="copy the captures of failed tests there")
+    group.addoption(
+        "--vhostspy-keep",
+        metavar="FOLDER",
+        default=None,
+        help="copy the captures of failed tests there (else: beside the --junitxml, if there is one)",
+    )
     parser.addini("vhostspy_rules", "findings of the rules: error, strict, warn or off", default="error")
     parser.addini("vhostspy_disable", "rules that are not asked, by id", type="args", default=[])
     parser.addini(
@@ -151,6 +156,8 @@ def _judge(item: pytest.Function, spy: Spy) -> None:
     wanted = Wanted(item)
     recorded = spy.finish()
     wrong = [f"{program.name} {program.how_it_ended}{program.last_words()}" for program in spy.parts if program.crashed]
+    if recorded.trouble:
+        wrong.append(f"{spy.capture}: {recorded.trouble}")
     wrong += _found(item, wanted, spy, recorded)
     if wanted.golden is not None:
         wrong += _golden(wanted, wanted.golden, spy, recorded)
@@ -230,6 +237,10 @@ def _keep(item: pytest.Item, spy: Spy) -> Path | None:
     if not spy.capture.exists():
         return None
     folder = item.config.getoption("vhostspy_keep") or item.config.getini("vhostspy_keep")
+    report = item.config.getoption("xmlpath", None)
+    if not folder and report:
+        # beside the report, under its name
+        folder = f"{report.removesuffix('.xml')}-captures"
     if not folder:
         return spy.capture
     from shutil import copyfile

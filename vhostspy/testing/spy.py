@@ -127,11 +127,16 @@ class Spy:
 
     def front_end(self, **options: Any) -> FrontEnd:
         """Connect, by way of the relay, and speak for the front-end. Options: those of ``Talk``."""
+        __tracebackhide__ = True
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             sock.connect(self.front_end_socket)
-        except BaseException:
+        except BaseException as error:
             sock.close()
+            relay = self._relay
+            if isinstance(error, OSError) and relay is not None:
+                relay.end()
+                raise AssertionError(f"the relay {relay.how_it_ended}{relay.last_words()}") from None
             raise
         talk = FrontEnd(sock, **{"device": self.device, "timeout_s": self.timeout_s, **options})
         self._talks.append(talk)
