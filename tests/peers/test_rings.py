@@ -245,3 +245,19 @@ def test_ji_what_was_in_flight_when_the_back_end_was_killed(bench: Bench) -> Non
     assert all(text.split()[0] in ("read", "write", "flush") for text in requests), requests
     until(lambda: second()[-1]["rings"][0]["used"] > ring["used"], 10, lambda: f"it does not go on: {second()[-1]}")
     assert not [one for one in watching.findings() if one["rule"].startswith("VU-MEMR")]
+
+
+def test_c_kicks_that_are_all_counted(bench: Bench) -> None:
+    """With --exact-kicks the guest gets on as before, and kicks and calls are no more than its requests."""
+    bench.needs_relay("it is the relay that passes kicks on")
+    bench.storage_daemon(bench.disk())
+    needed(bench.relay("--exact-kicks", once=False))
+    qemu = bench.linux("stay=1 t=blk", bench.blk())
+    qemu.expect("MARK-OK blk", LINUX)
+    (sample,) = rings(bench)
+    (ring,) = sample["rings"]
+    assert ring["exact"]
+    # the firmware had the ring before, and QEMU kicks once itself as it starts it
+    assert 20 < ring["kicks"] < ring["available"] + 10
+    assert 20 < ring["calls"] < ring["used"] + 10
+    assert ring["kick_count"] == 0

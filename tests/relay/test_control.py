@@ -79,6 +79,7 @@ def test_status(controlled: tuple[Relayed, Control]) -> None:
             "sessions_so_far": 0,
             "messages": 0,
             "memory": False,
+            "exact_kicks": False,
         }
         front, back = relayed.open()
         exchange(front, back)

@@ -66,6 +66,8 @@ class Attachment:
         self.stopped = False
         self._memories: dict[int, SessionMemory] = {}
         self.notifications = Notifications()
+        #: ring -> counts that are exact, where the relay has them
+        self.exact: dict[int, dict[str, int]] = {}
         #: the capture has come to its end
         self.ended = False
 
@@ -108,6 +110,7 @@ class Attachment:
 
     def _seen(self, session: Session, memory: Space, wall: int, mono: int) -> Seen:
         self.notifications.poll()
+        self._count(session)
         rings = tuple(self._notified(session, ring) for ring in all_rings(session, memory))
         inflight = self._inflight(session)
         return Seen(session, wall, mono, rings, inflight=inflight, dirty=self._dirty(session))
@@ -141,6 +144,15 @@ class Attachment:
         return known
 
     def _notified(self, session: Session, ring: Ring) -> Ring:
+        if self.exact:
+            counts = self.exact.get(ring.number, {})
+            return ring._replace(
+                exact=True,
+                kicks=counts.get("kicks"),
+                kick_count=counts.get("kick_count"),
+                calls=counts.get("calls"),
+                call_count=counts.get("call_count"),
+            )
         known = session.rings[ring.number]
         memory = self._memories[session.number]
         found: list[int | None] = []
@@ -148,6 +160,18 @@ class Attachment:
             fd = None if line is None else memory.events.get((line.no, 0))
             found += [None, None] if fd is None else list(self.notifications.look(fd))
         return ring._replace(kicks=found[0], kick_count=found[1], calls=found[2], call_count=found[3])
+
+    def _count(self, session: Session) -> None:
+        """Notifications that the relay passes on itself are all counted there."""
+        if self.status.get("exact_kicks"):
+            try:
+                answer, _ = self.asked("notifications", session=session.number)
+            except NoRelay:
+                return  # the session has ended: then they are as they were
+            self.exact = {}
+            for role, ring, passed, pending in answer["passed"]:
+                counts = self.exact.setdefault(ring, {})
+                counts |= {f"{role}s": passed, f"{role}_count": pending}
 
     def _inflight(self, session: Session) -> tuple[inflight.Queue, ...]:
         region = session.inflight

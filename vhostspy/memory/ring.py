@@ -56,11 +56,13 @@ class Ring(NamedTuple):
     problem: str = ""
     #: what is wrong with a chain in flight, where chains were looked at
     chain: str = ""
-    #: notifications seen at least, and what the eventfd counts now; None: not watched
+    #: notifications seen, at least, and what the eventfd counts now; None: not watched
     kicks: int | None = None
     kick_count: int | None = None
     calls: int | None = None
     call_count: int | None = None
+    #: each was counted: the relay passes them on
+    exact: bool = False
 
     @property
     def full(self) -> bool:

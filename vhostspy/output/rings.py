@@ -45,8 +45,8 @@ def _row(ring: Ring, pace: Pace | None, device: str | None) -> tuple[str, ...]:
         _index(ring.available, ring.available_wrap),
         _index(ring.used, ring.used_wrap),
         "?" if ring.in_flight is None else f"{'≤ ' if _at_most(ring) else ''}{ring.in_flight}",
-        _count(ring.kicks, ring.kick_count),
-        _count(ring.calls, ring.call_count),
+        _count(ring.kicks, ring.kick_count, ring.exact),
+        _count(ring.calls, ring.call_count, ring.exact),
         _since(pace),
         ", ".join(_remarks(ring, device)),
     )
@@ -62,11 +62,11 @@ def _index(index: int | None, wrap: bool | None) -> str:
     return str(index) if wrap is None else f"{index}/{int(wrap)}"
 
 
-def _count(seen: int | None, pending: int | None) -> str:
+def _count(seen: int | None, pending: int | None, exact: bool) -> str:
     """At least so many, and how many of them nobody has taken."""
     if seen is None:
         return "?"
-    return f"≥ {seen}" + (f" ({pending} untaken)" if pending else "")
+    return f"{'' if exact else '≥ '}{seen}" + (f" ({pending} untaken)" if pending else "")
 
 
 def _since(pace: Pace | None) -> str:

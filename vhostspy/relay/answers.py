@@ -8,6 +8,8 @@ Requests have a member ``do``:
 - ``capture``: a descriptor of the capture, for reading, comes with the answer: how the sessions were set up;
 - ``memory``, with ``session`` and ``from`` (0 first): duplicates of the descriptors that lead to its memory come with
   the answer, as many as ``kept`` has entries (message, position in it, role, ring); ``next`` is where to go on;
+- ``notifications``, with ``session``: how many kicks and calls of each ring were passed on, and wait to be taken; with
+  ``--exact-kicks`` only, as ``memory`` in ``status``;
 - ``sample``, with ``session``, ``facts`` (the text of a JSON object) and ``text``: what was seen in its memory goes
   into the capture.
 
@@ -78,6 +80,7 @@ class Answers:
             "sessions_so_far": relay.count,
             "messages": relay.writer.number,
             "memory": relay.settings.keep_memory and relay.writer.fd >= 0,
+            "exact_kicks": relay.settings.exact_kicks,
         }, []
 
     def annotate(self, request: Request) -> Answer:
@@ -121,6 +124,13 @@ class Answers:
         following = more if more < len(kept) else None
         return {"kept": entries, "next": following}, [one.fd for one in part]
 
+    def notifications(self, request: Request) -> Answer:
+        lines = self._session(request).lines
+        if lines is None:
+            raise Refused("notifications are not relayed (--exact-kicks)")
+        passed = [[role, ring, count, lines.pending(role, ring)] for (role, ring), count in lines.passed.items()]
+        return {"passed": passed}, []
+
     def sample(self, request: Request) -> Answer:
         number = request.get("session")
         if not isinstance(number, int) or not 0 < number <= self.relay.count:
@@ -158,6 +168,7 @@ _ANSWERS: Mapping[str, Callable[[Answers, Request], Answer]] = {
     "detach": Answers.detach,
     "capture": Answers.open_capture,
     "memory": Answers.memory,
+    "notifications": Answers.notifications,
     "sample": Answers.sample,
 }
 _NAMES = ", ".join(_ANSWERS)

@@ -47,6 +47,8 @@ class Settings(NamedTuple):
     new_policy: PolicyMaker | None = None
     #: duplicates of memory descriptors for viewers; without a capture there is nothing to make sense of them by
     keep_memory: bool = False
+    #: kicks and calls go through here too
+    exact_kicks: bool = False
     #: one line for people, on standard error
     say: Callable[[str], None] = lambda text: None
 

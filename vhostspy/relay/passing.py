@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from vhostspy.capture import record
 
 from .descriptors import Ancillary, duplicate, is_stream_socket
+from .lines import ROLES
 from .outlet import PORTION, Outlet
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 class Passing:
     """Sends into ``target`` (not owned) what ``sender`` sent; ``changed()`` is called when its backlog is."""
 
-    __slots__ = ("_header", "_nested", "_sendmsg", "carriers", "channel", "lane", "loop", "outlet", "sender")
+    __slots__ = ("_header", "_lines", "_nested", "_sendmsg", "carriers", "channel", "lane", "loop", "outlet", "sender")
 
     def __init__(self, channel: Channel, sender: int, target: socket.socket, changed: Callable[[], None]) -> None:
         session = channel.session
@@ -45,6 +46,8 @@ class Passing:
         self._header = 0
         #: (is a reply, id) of messages that carry a socket which becomes a channel of that kind
         self._nested: dict[tuple[bool, int], str] = {}
+        #: id -> kick or call, where those are relayed as well
+        self._lines: dict[int, str] = {}
         #: ids of messages that may have descriptors, none of which becomes a channel
         self.carriers: frozenset[int] = frozenset()
 
@@ -60,7 +63,10 @@ class Passing:
                     self._nested[False, number] = message.request_fds.channel
             elif message.reply_fds.channel:
                 self._nested[True, number] = message.reply_fds.channel
-        self.carriers = frozenset(carriers - {number for _, number in self._nested})
+            lines = self.channel.session.lines
+            if lines is not None and requester == self.sender and message.request_fds.role in ROLES:
+                self._lines[number] = message.request_fds.role
+        self.carriers = frozenset(carriers - {number for _, number in self._nested} - self._lines.keys())
 
     def as_it_came(self, count: int, cuts: list[int], ancillary: Ancillary, last: int, wall: int, mono: int) -> None:
         """Pass on whole messages straight from the read buffer's first ``count`` bytes, and record them.
@@ -109,7 +115,7 @@ class Passing:
                 self._send_pieces(pieces)
                 pieces, size = [], 0
             if message.fds:
-                outgoing = self._with_nested(message)
+                outgoing = self._outgoing(message)
                 self.outlet.send(memoryview(message.data), outgoing, keep=outgoing is message.fds)
             else:
                 pieces.append(message.data)
@@ -129,14 +135,20 @@ class Passing:
         data, fds, wall, mono, span, reads, fds_at, own_flags = message
         self.lane.message(memoryview(data), wall, mono, span, reads, own_flags | flags, fds, fds_at)
 
-    def _with_nested(self, message: Whole) -> list[int]:
-        """The descriptors to send: with one end of a pair of ours in the place of a socket that becomes a channel.
-
-        A new list, the caller's, if anything was replaced; else the message's own.
-        """
-        if not self._nested:
+    def _outgoing(self, message: Whole) -> list[int]:
+        """The descriptors to send. A new list, the caller's, if one was replaced; else the message's own."""
+        if not (self._nested or self._lines):
             return message.fds
         number, is_reply = self.channel.identify_message(message.data)
+        role = None if is_reply else self._lines.get(number)
+        lines = self.channel.session.lines
+        if role is not None and lines is not None and len(message.fds) == 1:
+            instead = lines.replace(role, message.data[self._header], message.fds[0])
+            return message.fds if instead is None else [instead]
+        return self._with_nested(message, number, is_reply)
+
+    def _with_nested(self, message: Whole, number: int, is_reply: bool) -> list[int]:
+        """With one end of a pair of ours in the place of a socket that becomes a channel."""
         kind = self._nested.get((is_reply, number))
         row = self.channel.row_of(self.sender, number, is_reply)
         if kind is None or row is None:

@@ -17,6 +17,7 @@ from vhostspy.capture import record
 from .channel import Channel
 from .descriptors import close_all
 from .keeper import LABELS, Keeper
+from .lines import Lines
 from .policy import PASSED, Injection, Policy, Verdict
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ class Session:
         self._opened: list[tuple[Channel, int, int]] = []
         #: nothing was sent yet: a probe that only looks whether somebody listens
         self.silent = True
+        #: None: kicks and calls go on their own way
+        self.lines: Lines | None = Lines(relay.loop) if relay.settings.exact_kicks else None
         #: None: nothing is kept, so that nobody can look at the session's memory
         self.keeper: Keeper | None = Keeper() if relay.settings.keep_memory and relay.writer.fd >= 0 else None
         self.event(
@@ -147,6 +150,8 @@ class Session:
         """Nobody can look at it any more, and nothing of it stays alive through us."""
         if self.keeper is not None:
             self.keeper.close()
+        if self.lines is not None and self.main.closed:
+            self.lines.close()
 
     def fault(self, text: str) -> None:
         """Our own trouble: said loudly, and the session ends, since going on would not be exact."""
@@ -160,9 +165,9 @@ class Session:
         if self.ended:
             return
         self.ended = True
-        self.forget_memory()
         for channel in self.channels:
             channel.close()
+        self.forget_memory()
         self.event(
             "close", None, record.FROM_SPY, text=f"session {self.number} ends",
             bytes={"front-end": self.main.directions[0].read_bytes, "back-end": self.main.directions[1].read_bytes},

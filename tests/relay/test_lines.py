@@ -1,0 +1,137 @@
+"""Kicks and calls that are relayed one by one: each gets there, each is counted, and no eventfd stays behind."""
+
+from __future__ import annotations
+
+import os
+import select
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from vhostspy.relay.session import Session
+
+from .harness import Relayed, close_all, message, rights, unpacked, until
+
+KICK, CALL = 12, 13
+
+
+@pytest.fixture
+def exact(folder: Path) -> Iterator[Relayed]:
+    with Relayed(folder, exact_kicks=True) as relayed:
+        yield relayed
+
+
+def hand_over(relayed: Relayed, number: int, ring: int, fd: int) -> int:
+    """The front-end gives its eventfd; what the back-end gets for it."""
+    front, back = relayed._opened[-2:]
+    front.sendmsg([message(number, struct.pack("=Q", ring))], rights([fd]))
+    _, ancillary, _, _ = back.recvmsg(4096, 4096)
+    (got,) = unpacked(ancillary)
+    return got
+
+
+def passed(session: Session) -> dict[tuple[str, int], int]:
+    assert session.lines is not None
+    return session.lines.passed
+
+
+def until_passed(relayed: Relayed, count: int) -> None:
+    session = relayed.session()
+    until(lambda: sum(passed(session).values()) == count)
+
+
+def is_kicked(fd: int) -> bool:
+    return bool(select.select([fd], [], [], 10)[0])
+
+
+def eventfds() -> int:
+    found = 0
+    for number in os.listdir("/proc/self/fd"):
+        try:
+            found += os.readlink(f"/proc/self/fd/{number}").startswith("anon_inode:[eventfd")
+        except OSError:
+            pass
+    return found
+
+
+def test_each_way(exact: Relayed) -> None:
+    exact.open()
+    kick, call = os.eventfd(0), os.eventfd(0)
+    theirs_kick, theirs_call = hand_over(exact, KICK, 0, kick), hand_over(exact, CALL, 0, call)
+    session = exact.session()
+    for count in (1, 2, 5):
+        os.eventfd_write(kick, count)
+        assert is_kicked(theirs_kick)
+        assert os.eventfd_read(theirs_kick) == count
+    os.eventfd_write(theirs_call, 3)
+    assert is_kicked(call)
+    assert os.eventfd_read(call) == 3
+    assert passed(session) == {("kick", 0): 8, ("call", 0): 3}
+    assert exact.call(lambda: session.lines is not None and session.lines.pending("kick", 0)) == 0
+    os.eventfd_write(kick, 4)
+    assert is_kicked(theirs_kick)
+    assert exact.call(lambda: session.lines is not None and session.lines.pending("kick", 0)) == 4
+    close_all([kick, call, theirs_kick, theirs_call])
+
+
+def test_the_peers_modes_are_as_they_were(exact: Relayed) -> None:
+    """Whether reading waits is a mode of the eventfd itself, for all who have it."""
+    exact.open()
+    kick = os.eventfd(0)
+    theirs = hand_over(exact, KICK, 0, kick)
+    assert os.get_blocking(kick) and os.get_blocking(theirs)
+    close_all([kick, theirs])
+
+
+def test_a_new_eventfd_takes_the_place_of_the_old(exact: Relayed) -> None:
+    exact.open()
+    before = eventfds()
+    for count in range(1, 5):
+        kick = os.eventfd(0)
+        theirs = hand_over(exact, KICK, 0, kick)
+        os.eventfd_write(kick, 1)
+        assert is_kicked(theirs)
+        until_passed(exact, count)
+        close_all([kick, theirs])
+    exact.call(exact.relay.writer.settle)
+    assert eventfds() - before == 2, "one from the front-end, one of ours"
+
+
+def test_nothing_stays_behind(exact: Relayed) -> None:
+    before = eventfds()
+    front, back = exact.open()
+    kick = os.eventfd(0)
+    os.eventfd_write(kick, 1)
+    theirs = hand_over(exact, KICK, 0, kick)
+    assert is_kicked(theirs)
+    exact.forget()
+    front.close()
+    assert back.recv(1) == b""
+    back.close()
+    exact.no_session()
+    exact.call(exact.relay.writer.settle)
+    close_all([kick, theirs])
+    assert eventfds() == before
+
+
+def test_what_is_no_eventfd_passes_as_it_is(exact: Relayed) -> None:
+    exact.open()
+    reader, writer = os.pipe()
+    theirs = hand_over(exact, KICK, 0, writer)
+    assert os.fstat(theirs).st_ino == os.fstat(writer).st_ino
+    assert passed(exact.session()) == {}
+    close_all([reader, writer, theirs])
+
+
+def test_many_rings_at_once(exact: Relayed) -> None:
+    exact.open()
+    kicks = [os.eventfd(0) for _ in range(32)]
+    theirs = [hand_over(exact, KICK, ring, fd) for ring, fd in enumerate(kicks)]
+    for _ in range(50):
+        for fd in kicks:
+            os.eventfd_write(fd, 1)
+    until_passed(exact, 32 * 50)
+    assert all(os.eventfd_read(fd) == 50 for fd in theirs)
+    close_all([*kicks, *theirs])
