@@ -162,7 +162,8 @@ def _event(feed: Feed, event: Event, width: int, mark: str | None) -> Iterator[L
     where = f"session {event.session}" if event.session else "the whole capture"
     if event.channel:
         where += f", {channel_label(1, event.channel, event.channel_no)} channel"
-    time = f"{seconds(event.monotonic_ns - feed.start_ns)} s  " if feed.start_ns else ""
+    since = event.monotonic_ns - feed.start_ns
+    time = "" if not feed.start_ns else f"{seconds(since)} s  " if since >= 0 else "before the first message, "
     yield line((f"{time}{where}", "dim"), key=("way",))
     if mark is not None:
         yield from wrapped(escape(mark) or "marked", "title", width, first=[("◆ ", "title")], key=("mark",))
@@ -180,6 +181,8 @@ def _event(feed: Feed, event: Event, width: int, mark: str | None) -> Iterator[L
 def _fact(name: str, value: object) -> str:
     if isinstance(value, list):
         return " ".join(map(str, value))
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {part}" for key, part in value.items())
     if name.endswith("_ns") and isinstance(value, int) and 0 <= value < 1 << 55:
         return duration(value)
     if name == "octets" and isinstance(value, int):

@@ -66,6 +66,8 @@ def payload_nodes(message: Message, session: Session | None = None) -> tuple[Nod
     decoded = message.decoded
     at = message.payload_at
     nodes: list[Node] = []
+    if session is not None and any(region.no == message.no for region in session.regions):
+        session = None  # it says itself where its regions are
     if decoded.layout is not None:
         nodes, at = _walk(decoded.layout, decoded.fields, decoded.names, at, message.byte_order, session)
     end = len(message.data)

@@ -10,6 +10,7 @@ from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.geometry import Size
+from textual.markup import escape as unmarked
 from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
@@ -109,13 +110,17 @@ class Pane(Drawn):
 
     def __init__(self, title: str = "", *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self.border_title = title
+        self.entitle(title)
         self.lines: list[Line] = []
         self.cursor = 0
         self._make: Maker | None = None
         self._width = 0
 
     # -- what is shown
+
+    def entitle(self, title: str) -> None:
+        """A title is text, never markup."""
+        self.border_title = unmarked(escape(title))
 
     def make(self, maker: Maker, *, keep: bool = True) -> None:
         """Show what ``maker`` makes, now and for any later width; ``keep``: the cursor stays on its line's key."""

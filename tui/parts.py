@@ -10,6 +10,7 @@ from textual import events
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
+from textual.markup import escape as unmarked
 from textual.screen import Screen as TextualScreen
 from textual.widget import Widget
 
@@ -69,6 +70,7 @@ class Parts(App[int]):
         self.closed = CLOSED
         #: the session of the session pane; None: the message's
         self.session_shown: int | None = None
+        self._state_title = "session"
         self._share = 60
         self._again = False
         self._awake_until = 0.0
@@ -206,7 +208,7 @@ class Parts(App[int]):
         shown = f"{store.places} of {store.rows}" if store.narrowed or store.folded else ""
         if store.busy is not None:
             shown += f"  {int(store.busy * 100)} % searched, Esc stops"
-        self.upper.border_title = "  ".join(part for part in (" · ".join(words) or "messages", shown) if part)
+        self.upper.border_title = unmarked("  ".join(part for part in (" · ".join(words) or "messages", shown) if part))
 
     def show_details(self, *, anew: bool = False) -> None:
         """The panes follow the row in focus."""
@@ -228,7 +230,8 @@ class Parts(App[int]):
         self.pane("state").make(lambda width: state_lines(self.feed, row, width, self.session_shown), keep=keep)
         item = self.feed.item(row)
         at = f"#{item.no}" if isinstance(item, Message) else "this event"
-        self.pane("state").border_title = f"session at {at}"
+        self._state_title = f"session at {at}"
+        self._entitle()
 
     def _show_bytes(self) -> None:
         row = min(self.store.focus, self.feed.rows - 1)
@@ -249,10 +252,22 @@ class Parts(App[int]):
     def _fit(self, width: int) -> None:
         self.home.set_class(width < NARROW, "narrow")
         self.home.set_class(NARROW <= width < MEDIUM, "medium")
+        self._entitle()
 
     def _show_front(self) -> None:
         for name in PANES:
             self.pane(name).set_class(name == self._front, "front")
+        self._entitle()
+
+    def _entitle(self) -> None:
+        """Where one pane is shown at a time, it tells of the others."""
+        titles = {"message": "message", "bytes": "bytes", "state": self._state_title}
+        alone = self.home.has_class("narrow") or self.home.has_class("zoomed")
+        for name in PANES:
+            others = [
+                f"{key} {titles[other].split()[0]}" for key, other in zip("234", PANES, strict=True) if other != name
+            ]
+            self.pane(name).entitle("   ".join((titles[name], *others)) if alone else titles[name])
 
     def action_grow(self, step: int) -> None:
         self._share = max(20, min(85, self._share + 5 * step))
@@ -281,6 +296,7 @@ class Parts(App[int]):
     def action_zoom(self) -> None:
         if self.home.has_class("zoomed"):
             self.home.remove_class("zoomed", "zoom-list", "zoom-lower")
+            self._entitle()
         else:
             self._zoom(self.focused.id if self.focused is not None and self.focused.id else "list")
 
@@ -288,6 +304,7 @@ class Parts(App[int]):
         self.home.add_class("zoomed")
         self.home.set_class(name not in PANES, "zoom-list")
         self.home.set_class(name in PANES, "zoom-lower")
+        self._entitle()
 
     def on_message_list_moved(self) -> None:
         self.show_details()

@@ -20,6 +20,9 @@ from vhostspy.session.state import Ring, Session
 from .feed import Feed
 from .line import BLANK, Line, Span, line
 
+#: what stands before the rest of a line that was broken
+_BELOW = "    "
+
 
 class Entry(NamedTuple):
     """One fact; ``key`` is what it is about, the same before and after it changes."""
@@ -77,14 +80,19 @@ def _lit(section: Section, old: Mapping[tuple[object, ...], str] | None, width: 
 
 
 def _broken(spans: tuple[Span, ...], width: int, entry: Entry) -> Iterator[Line]:
-    """A line whose spans go on below its beginning where they don't fit."""
+    """A line whose texts go on below its beginning where they don't fit, broken between words where they must be."""
     held: list[Span] = []
     room = width
     for text, role in spans:
-        if held and len(text) > room and room < width:
+        if len(text) > room and any(part.strip() for part, _ in held):
             yield Line(tuple(held), key=entry.key, row=entry.row, subject=entry.subject)
-            held, room = [("    ", "plain")], width - 4
-            text = text.lstrip()
+            held, room, text = [(_BELOW, "plain")], width - len(_BELOW), text.lstrip()
+        while len(text) > max(room, 8):
+            at = text.rfind(" ", 1, room)
+            at = at if at > 0 else room
+            held.append((text[:at], role))
+            yield Line(tuple(held), key=entry.key, row=entry.row, subject=entry.subject)
+            held, room, text = [(_BELOW, "plain")], max(9, width - len(_BELOW)), text[at:].lstrip()
         held.append((text, role))
         room -= len(text)
     yield Line(tuple(held), key=entry.key, row=entry.row, subject=entry.subject)
@@ -145,28 +153,24 @@ def _features(word: str, session: Session, names: Names | None) -> Iterator[Entr
     if offered is None and not agreed:
         return
 
-    def named(bits: int) -> list[tuple[int, str]]:
-        numbers = [bit for bit in range(bits.bit_length()) if bits >> bit & 1]
-        found = names.bits(bits) if names is not None else virtio.feature_names(bits, session.device)
-        return list(zip(numbers, found, strict=False))
+    def named(bits: int) -> list[str]:
+        return names.bits(bits) if names is not None else virtio.feature_names(bits, session.device)
 
     if agreed is None:
-        yield Entry((word, "offered"), ((f"offered {offered or 0:#x}", "dim"),))
-        yield from _bits(word, named(offered or 0), "value", "")
+        yield _word(word, "offered", offered or 0, named(offered or 0), "value")
         return
-    yield Entry((word, "agreed"), ((f"agreed {agreed:#x}", "plain"),))
-    yield from _bits(word, named(agreed), "ok", "")
+    yield _word(word, "agreed", agreed, named(agreed), "ok")
     if offered is not None and (refused := offered & ~agreed):
-        yield Entry((word, "refused"), ((f"not taken {refused:#x}", "dim"),))
-        yield from _bits(word, named(refused), "dim", "")
+        yield _word(word, "not taken", refused, named(refused), "dim")
     if offered is not None and (extra := agreed & ~offered):
-        yield Entry((word, "extra"), ((f"never offered {extra:#x}", "error"),))
-        yield from _bits(word, named(extra), "error", "")
+        yield _word(word, "never offered", extra, named(extra), "error")
 
 
-def _bits(word: str, bits: list[tuple[int, str]], role: str, about: str) -> Iterator[Entry]:
-    for bit, name in bits:
-        yield Entry((word, "bit", bit, role), ((f"  {bit:>2} ", "dim"), (escape(name), role)), subject=name)
+def _word(word: str, what: str, bits: int, names: list[str], role: str) -> Entry:
+    spans: list[Span] = [(f"{what} {bits:#x}", "plain" if role == "ok" else "dim" if role == "dim" else role)]
+    for place, name in enumerate(names):
+        spans += [("  " if place == 0 else " ", "plain"), (escape(name), role)]
+    return Entry((word, what), tuple(spans))
 
 
 def _memory(feed: Feed, session: Session) -> Iterator[Entry]:
