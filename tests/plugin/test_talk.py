@@ -154,6 +154,29 @@ def test_a_vfio_user_client() -> None:
         assert (heard.name, heard["num_regions"], heard.message.answers) == ("DEVICE_GET_INFO", 9, 1)
 
 
+def test_a_vfio_user_server_answers_the_number_that_it_was_asked_with() -> None:
+    ours, theirs = socket.socketpair()
+    with theirs, BackEnd(ours, protocol="vfio-user", timeout_s=1) as server:
+        # DEVICE_GET_INFO, message 7, and DEVICE_RESET, message 8
+        theirs.sendall(bytes.fromhex("0700 0400 20000000 00000000 00000000  10000000 00000000 00000000 00000000"))
+        theirs.sendall(bytes.fromhex("0800 0d00 10000000 00000000 00000000"))
+        info, reset = server.expect("DEVICE_GET_INFO"), server.expect("DEVICE_RESET")
+        server.reply(info, argsz=16, device_flags=2, num_regions=9, num_irqs=5)
+        server.refuse(reset)
+        assert theirs.recv(32).hex(" ", 4) == "07000400 20000000 01000000 00000000 10000000 02000000 09000000 05000000"
+        # a reply (1) with an error (1 << 5), EINVAL
+        assert theirs.recv(32).hex(" ", 4) == "08000d00 10000000 21000000 16000000"
+
+
+def test_a_back_end_refuses() -> None:
+    ours, theirs = socket.socketpair()
+    with theirs, BackEnd(ours, timeout_s=1) as back_end:
+        # SET_OWNER with NEED_REPLY
+        theirs.sendall(bytes.fromhex("03000000 09000000 00000000"))
+        back_end.refuse(back_end.expect("SET_OWNER"), 1)
+        assert theirs.recv(32).hex(" ", 4) == "03000000 05000000 08000000 01000000 00000000"
+
+
 def test_values_by_name(front_end: FrontEnd) -> None:
     row = front_end.row("SET_DEVICE_STATE_FD")
     assert by_number(row, False, {"direction": "load", "phase": 0}, None) == {"direction": 1, "phase": 0}

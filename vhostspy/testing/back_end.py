@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
+from errno import EINVAL
 from typing import Any
 
 from vhostspy.dissectors.rows import BACK_END
+from vhostspy.replay.log import rows_of
 
 from .talk import Heard, Talk
 
@@ -31,7 +34,19 @@ class BackEnd(Talk):
         row = request.message.row
         if row is None:
             raise ValueError(f"nothing is known of {request.name}: there is no answer to it")
-        self._say(row, True, dict(members), fds, False, None, request.channel)
+        self._say(row, True, dict(members), fds, False, None, request.channel, request.message.msgid)
+
+    def refuse(self, request: Heard, error: int = EINVAL) -> None:
+        """Answer a request with a failure: vhost-user's acknowledgement that says no, vfio-user's error number."""
+        __tracebackhide__ = True
+        header = rows_of(self.protocol, request.channel).header
+        if not header.error_mask:
+            self.reply(request, value=error)
+            return
+        flags = header.reply_value | header.error_mask
+        octets = self._header(header, request.message.id or 0, flags, 0, request.message.msgid)
+        octets[header.error_at : header.error_at + 4] = error.to_bytes(4, sys.byteorder)
+        self.send_octets(bytes(octets), channel=request.channel)
 
     def serve(self, until: str, answers: Mapping[str, Mapping[str, object]] = {}) -> Heard:
         """Answer all that comes until this request has come (and was answered); what came is in ``messages``.

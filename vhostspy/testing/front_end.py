@@ -166,7 +166,7 @@ class FrontEnd(Talk):
     def _answer(self, heard: Heard, value: int) -> None:
         row = heard.message.row
         if row is not None and row.reply is None:
-            self._say(row, True, {"value": value}, (), False, None, heard.channel)
+            self._say(row, True, {"value": value}, (), False, None, heard.channel, heard.message.msgid)
 
     def kick(self, fd: int) -> None:
         """Tell the back-end that there is something in a ring."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import select
 import socket
+import sys
 from collections import deque
 from collections.abc import Iterable, Sequence
 from time import monotonic
@@ -16,7 +17,8 @@ from typing import Any
 
 from vhostspy.capture.record import Record
 from vhostspy.dissectors import codec, registry
-from vhostspy.dissectors.rows import BACK_END, FRONT_END
+from vhostspy.dissectors.codec import ByteOrder
+from vhostspy.dissectors.rows import BACK_END, FRONT_END, Header
 from vhostspy.dissectors.rows import Message as Row
 from vhostspy.errors import nearest
 from vhostspy.message import Finding, Message, end_name
@@ -33,6 +35,7 @@ from .verdict import transcript
 TIMEOUT_S = 10.0
 #: a talk is one session
 _SESSION = 1
+_ORDER: ByteOrder = "<" if sys.byteorder == "little" else ">"
 
 
 class TalkError(AssertionError):
@@ -232,11 +235,12 @@ class Talk:
         need_reply: bool,
         flags: int | None,
         channel: str,
+        msgid: int | None = None,
     ) -> Message:
         __tracebackhide__ = True
         try:
             fields = by_number(row, reply, members, self.device or self.session.device)
-            payload = codec.encode(row, reply, fields, self.session.context)
+            payload = codec.encode(row, reply, fields, self.session.context, _ORDER)
         except ValueError as wrong:
             raise ValueError(str(wrong)) from None
         rows = rows_of(self.protocol, channel)
@@ -244,22 +248,22 @@ class Talk:
         if flags is None:
             flags = header.plain_flags | (header.reply_value if reply else 0)
             flags |= header.need_reply_mask if need_reply else 0
-        size = len(payload) + (header.length if header.counts_header else 0)
-        octets = bytearray(header.length)
-        width = 2 if header.id_type == "u16" else 4
-        octets[header.id_at : header.id_at + width] = row.id.to_bytes(width, "little")
-        octets[header.size_at : header.size_at + 4] = size.to_bytes(4, "little")
-        octets[header.flags_at : header.flags_at + 4] = flags.to_bytes(4, "little")
-        if header.msgid_at is not None:
-            octets[header.msgid_at : header.msgid_at + 2] = self._message_id(reply).to_bytes(2, "little")
+        octets = self._header(header, row.id, flags, len(payload), msgid)
         return self.send_octets(bytes(octets) + payload, fds=fds, channel=channel)
 
-    def _message_id(self, reply: bool) -> int:
-        """vfio-user: a number of our own for a request, that of the request for a reply."""
-        last = next((one for one in reversed(self.messages) if not one.is_reply and one.sender != self.side), None)
-        if reply:
-            return (last.msgid if last else 0) or 0
-        return sum(1 for one in self.messages if one.sender == self.side) & 0xFFFF
+    def _header(self, header: Header, id: int, flags: int, payload: int, msgid: int | None) -> bytearray:
+        octets = bytearray(header.length)
+        width = 2 if header.id_type == "u16" else 4
+        octets[header.id_at : header.id_at + width] = id.to_bytes(width, sys.byteorder)
+        size = payload + (header.length if header.counts_header else 0)
+        octets[header.size_at : header.size_at + 4] = size.to_bytes(4, sys.byteorder)
+        octets[header.flags_at : header.flags_at + 4] = flags.to_bytes(4, sys.byteorder)
+        if header.msgid_at is not None:
+            if msgid is None:
+                # numbers of our own, one after the other
+                msgid = sum(1 for one in self.messages if one.sender == self.side) & 0xFFFF
+            octets[header.msgid_at : header.msgid_at + 2] = msgid.to_bytes(2, sys.byteorder)
+        return octets
 
     def _note(self, wire: Wire, sender: int, octets: bytes, fds: list[int], framed: bool = True) -> Message:
         whole = framed and len(octets) >= wire.rows.header.length
