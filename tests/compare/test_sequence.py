@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vhostspy.compare import Pair, align
+from vhostspy.compare import Pair, align, sequence
 from vhostspy.message import Message
 
 from ..pipeline.conversation import CALL, KICK, Conversation, features
@@ -129,14 +130,20 @@ SAYINGS = [num(0), num(1), num(1, 8), base(0), kick(0), kick(1), call(0), queues
 sequences = st.lists(st.sampled_from(SAYINGS), max_size=12)
 
 
-@given(sequences, sequences)
-def test_each_message_is_in_one_pair(left: list[Say], right: list[Say]) -> None:
+@pytest.mark.parametrize("window", [2, 4, 512])
+@given(left=sequences, right=sequences)
+def test_each_message_is_in_one_pair(window: int, left: list[Say], right: list[Say]) -> None:
+    """Whether they are aligned at once, or piece by piece as long ones are."""
     expected, came = session(*left), session(*right)
-    pairs = align(expected, came)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sequence, "WINDOW", window)
+        pairs = align(expected, came)
     assert sorted(pair.expected.no for pair in pairs if pair.expected) == [message.no for message in expected]
     assert sorted(pair.came.no for pair in pairs if pair.came) == [message.no for message in came]
     for pair in pairs:
         if pair.expected and pair.came:
             assert (pair.expected.name, pair.expected.kind) == (pair.came.name, pair.came.kind)
+    if left == right:
+        assert {pair.how for pair in pairs} == {"same"}
     in_order = [pair.expected.no for pair in pairs if pair.expected]
     assert in_order == sorted(in_order)
