@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from time import monotonic, monotonic_ns
 from typing import TYPE_CHECKING
 
@@ -27,7 +27,7 @@ from .matching import ANY_TIME, WORK, Expected
 from .outcome import Mismatch, Played
 from .script import Part, nested, said
 from .stage import Stage
-from .store import Store, identity
+from .store import Identity, Store, identity
 from .wire import Whole, Wire
 
 if TYPE_CHECKING:
@@ -48,11 +48,21 @@ class _Over(Exception):
 class Act:
     """Owns the session's sockets; descriptors are the store's."""
 
-    def __init__(self, part: Part, settings: Settings, sock: socket.socket, store: Store, log: Log) -> None:
+    def __init__(
+        self,
+        part: Part,
+        settings: Settings,
+        sock: socket.socket,
+        store: Store,
+        log: Log,
+        last_uses: Mapping[int, Sequence[Identity]],
+    ) -> None:
+        """last_uses: a message's number -> descriptors that are not sent again behind it."""
         self.part = part
         self.side = settings.side
         self.settings = settings
         self._store = store
+        self._last_uses = last_uses
         self._log = log
         self._begun = len(log.passed)
         self._stage = Stage(part, sock, store)
@@ -240,6 +250,8 @@ class Act:
                 os.eventfd_write(fds[0], 1)
             if message.fds[0].kind == "pipe":
                 self._store.passed_on(message)
+            if message.no in self._last_uses:
+                self._store.forget(self._last_uses[message.no])
 
     def _descriptors(self, message: Message) -> tuple[list[int], socket.socket | None]:
         """What goes with a message, lent by the store; and the socket among them, to be closed once it is sent."""

@@ -27,7 +27,7 @@ from .act import Act
 from .log import Log
 from .outcome import Outcome, Played
 from .script import Script
-from .store import Store
+from .store import Identity, Store, identity
 
 #: what a hook makes of a message that is to be sent: see ``edit``
 Edit = Callable[[Message], object]
@@ -125,18 +125,37 @@ def play(script: Script, settings: Settings, meeting: Meeting, log: Log) -> Outc
     outcome = Outcome(script.name, settings.side, notes=script.notes)
     played: list[Played] = []
     store = Store()
+    last_uses = _last_uses(script, settings.side)
     try:
         for part in script.parts:
-            act = Act(part, settings, meeting.meet(bool(played)), store, log)
+            act = Act(part, settings, meeting.meet(bool(played)), store, log, last_uses)
             try:
                 act.run()
             finally:
                 played.append(act.end())
     except Failure as failure:
         outcome = outcome._replace(failure=str(failure))
+    except OSError as error:  # no more descriptors, no memory
+        outcome = outcome._replace(failure=f"the system failed: {error.strerror or error}")
     finally:
         store.close()
     return outcome._replace(sessions=tuple(played))
+
+
+def _last_uses(script: Script, side: int) -> dict[int, list[Identity]]:
+    """A message's number -> eventfds that are not sent again behind it: a long session has thousands."""
+    last = {
+        identity(fd): message.no
+        for part in script.parts
+        for message in part.messages
+        if message.sender == side
+        for fd in message.fds
+        if fd.kind == "eventfd"
+    }
+    uses: dict[int, list[Identity]] = {}
+    for one, no in last.items():
+        uses.setdefault(no, []).append(one)
+    return uses
 
 
 def replay(

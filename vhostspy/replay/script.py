@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from vhostspy.capture.reader import CaptureError, Reader
+from vhostspy.dissectors import registry
 from vhostspy.errors import WrongUse
 from vhostspy.message import SPY, Event, Message
 from vhostspy.pipeline import Item, Pipeline
@@ -79,7 +80,19 @@ class Script(NamedTuple):
                     notes.append(reader.note)
         except CaptureError as error:
             raise WrongUse(f"{name}: {error}") from None
-        return cls(name, _parts(items), tuple(notes))
+        script = cls.of(items, name)
+        return script._replace(notes=(*notes, *script.notes))
+
+    @classmethod
+    def of(cls, items: Iterable[Item], name: str = "script") -> Script:
+        """The script of a pipeline's items."""
+        parts = _parts(items)
+        notes = [
+            f"session {part.number} is of no protocol that vhostspy knows, and is not played"
+            for part in parts
+            if part.protocol not in registry.MAIN
+        ]
+        return cls(name, tuple(part for part in parts if part.protocol in registry.MAIN), tuple(notes))
 
     def cut(
         self,
