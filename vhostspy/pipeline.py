@@ -28,6 +28,8 @@ SECOND = 1_000_000_000
 _NEVER = 1 << 63
 #: how many ended sessions are kept for those that follow on the same sockets
 MOST_ENDED = 64
+#: and how many that have not ended: a capture may say anything
+MOST_OPEN = 4096
 
 
 class Snapshot(NamedTuple):
@@ -117,7 +119,8 @@ class Pipeline:
     def _message(self, record: Record) -> Message | None:
         key = (record.session, record.channel, record.channel_no, record.sender)
         if record.flags & ORIGINAL:
-            self._originals[key] = record.data
+            if len(self._originals) < MOST_OPEN:
+                self._originals[key] = record.data
             return None
         session = self.sessions.get(record.session)
         if session is None:
@@ -146,6 +149,8 @@ class Pipeline:
         return message
 
     def _begin(self, record: Record) -> Session:
+        if len(self.sessions) >= MOST_OPEN + MOST_ENDED:
+            self._forget(next(iter(self.sessions)))
         session = state.new(record.session, record.protocol, self.device)
         if record.previous:
             before = self.sessions.get(record.previous)
@@ -154,6 +159,16 @@ class Pipeline:
                 session = session._replace(previous=before._replace(previous=None))
         self.sessions[record.session] = session
         return session
+
+    def _forget(self, number: int) -> None:
+        """All that is known of a session, whether it has ended or not."""
+        self.sessions.pop(number, None)
+        if self.rules is not None:
+            self.rules.forget(number)
+        for keys in (self._told, self._originals):
+            for key in [key for key in keys if key[0] == number]:
+                del keys[key]  # type: ignore[arg-type]
+        self._called_off = {key for key in self._called_off if key[0] != number}
 
     # -- events
 
@@ -232,7 +247,7 @@ class Pipeline:
             self.rules.forget(session.number)
         self._ended.append(session.number)
         if len(self._ended) > MOST_ENDED:
-            self.sessions.pop(self._ended.pop(0), None)
+            self._forget(self._ended.pop(0))
         return events
 
     # -- who waits
@@ -250,6 +265,12 @@ class Pipeline:
                     self._told[session.number, request.no] = told
                 due = min(due, at)
         self._due_ns = due
+        if len(self._told) > MOST_OPEN:
+            # requests that the ledger let go are not waited for any more
+            waiting = {
+                (each.number, one.no) for each in self.sessions.values() for one in ledgers.outstanding(each.ledger)
+            }
+            self._told = {key: times for key, times in self._told.items() if key in waiting}
         events.sort(key=lambda event: event.monotonic_ns)
         return events
 

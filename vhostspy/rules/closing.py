@@ -52,21 +52,22 @@ class _Said(NamedTuple):
 
 
 def _remember(case: Case) -> None:
+    """Every message of the main channel comes by here: no more than a tuple is made for it."""
     message = case.message
     said = case.memory.of("closing")
-    one = _Said(
-        message.no, message.name or f"message {message.id}", message.monotonic_ns, message.is_reply, message.failed,
-        message.answers or 0, message.awaited,
-    )  # fmt: skip
-    said["last"] = one
+    is_reply = message.is_reply
+    one = said["last"] = tuple.__new__(_Said, (
+        message.no, message.name or f"message {message.id}", message.monotonic_ns, is_reply,
+        is_reply and message.failed, message.answers or 0, message.awaited,
+    ))  # fmt: skip
+    since: deque[_Said] | None = said.get("since")
+    if since is None:
+        since = said["since"] = deque(maxlen=MOST_KEPT)
     if message.sender == FRONT_END:
-        requests = said.get("since")
-        if requests is None:
-            requests = said["since"] = deque(maxlen=MOST_KEPT)
-        requests.append(one)
+        since.append(one)
     else:
         said["answer"] = one
-        said["since"] = deque(maxlen=MOST_KEPT)
+        since.clear()
 
 
 def _first(moment: Moment) -> bool:

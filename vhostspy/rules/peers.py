@@ -116,9 +116,11 @@ _BEGINNING = 16
 def _beginning(case: Case) -> None:
     """QEMU negotiates protocol features, then takes ownership, and asks for the features once more."""
     portraits: Portraits = case.memory.peers
-    portraits.look_at_programs(case.before)
     spoke = portraits.spoke
-    if not case.sure or len(spoke) >= _BEGINNING:
+    if len(spoke) >= _BEGINNING:
+        return
+    portraits.look_at_programs(case.before)
+    if not case.sure:
         return
     spoke.append(case.message.name or "")
     if (

@@ -24,6 +24,8 @@ LOG_SHMFD = 1 << 1
 
 #: a peer that asks and asks without being answered must not cost us its number squared: the oldest are then let go
 MOST_WAITING = 1024
+#: and channels are numbered by the capture: what is said on more of them is not accounted for
+MOST_CHANNELS = 1024
 
 
 class Queue(NamedTuple):
@@ -63,7 +65,12 @@ def request_answered(ledger: Ledger, reply: Message) -> Message | None:
 def after(ledger: Ledger, message: Message) -> Ledger:
     """The ledger once ``message`` has passed; its ``answers`` and ``awaited`` must have been filled in."""
     key = (message.channel, message.channel_no)
-    waiting, unasked, last, forgotten = ledger.get(key) or _NEW
+    queue = ledger.get(key)
+    if queue is None:
+        if len(ledger) >= MOST_CHANNELS:
+            return ledger
+        queue = _NEW
+    waiting, unasked, last, forgotten = queue
     sender = message.sender
     if sender < 2:  # not vhostspy's own
         last = (message.no, last[1]) if sender == FRONT_END else (last[0], message.no)

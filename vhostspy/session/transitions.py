@@ -26,6 +26,8 @@ from .state import PROTOCOL_FEATURES, Ended, Inflight, Line, Log, Opened, Peer, 
 #: ring numbers are the peers' word for it; more different ones than this are not kept
 MOST_RINGS = 4096
 MOST_REGIONS = 4096
+#: an end closes once; what a capture says of it is kept as far as this
+MOST_ENDS = 4
 
 Fields = Mapping[str, Any]
 Handler = Callable[[Session, Message, Fields], Session]
@@ -69,7 +71,7 @@ def step_event(session: Session, event: Event) -> Session:
         channel = session.channels.get(key, Opened(*key))
         end = event.sender
         if end is not None:
-            channel = channel._replace(closed=(*channel.closed, (end, event.event)))
+            channel = channel._replace(closed=(*channel.closed, (end, event.event))[:MOST_ENDS])
         ended = session.ended
         if ended is None and event.channel in ("main", ""):
             last = session.ledger.get(key, ledgers.Queue()).last
@@ -79,7 +81,9 @@ def step_event(session: Session, event: Event) -> Session:
     if event.event == "unread":
         channel = session.channels.get(key, Opened(*key))
         end = event.sender
-        return session if end is None else _channel(session, channel._replace(unread=(*channel.unread, end)))
+        if end is None:
+            return session
+        return _channel(session, channel._replace(unread=(*channel.unread, end)[:MOST_ENDS]))
     return session
 
 
@@ -102,6 +106,8 @@ def _with_ledger(session: Session, ledger: Ledger) -> Session:
 
 
 def _channel(session: Session, channel: Opened) -> Session:
+    if len(session.channels) >= ledgers.MOST_CHANNELS and (channel.name, channel.channel_no) not in session.channels:
+        return session
     return session._replace(channels={**session.channels, (channel.name, channel.channel_no): channel})
 
 
