@@ -58,8 +58,9 @@ class Spy:
         self.programs: list[Program] = []
         self._disabled = disabled
         self._baseline = baseline
-        self._sockets = Path(tempfile.mkdtemp(prefix="vspy-"))
-        self.back_end_socket = str(self._sockets / "back-end.sock")
+        #: a folder with a short name, for other sockets of the test's programs as well; gone when the test has ended
+        self.sockets = Path(tempfile.mkdtemp(prefix="vspy-"))
+        self.back_end_socket = str(self.sockets / "back-end.sock")
         self._relay: Program | None = None
         #: the ends that the test itself speaks for, or did
         self.spoke: set[int] = set()
@@ -71,7 +72,7 @@ class Spy:
     @property
     def front_end_socket(self) -> str:
         """Give this to the front-end. From the first time that it is asked for, the relay listens there."""
-        path = str(self._sockets / "front-end.sock")
+        path = str(self.sockets / "front-end.sock")
         if self._relay is None:
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
                 # made here: who connects at once need not wait for the relay to start
@@ -261,7 +262,7 @@ class Spy:
     def close(self) -> None:
         """End all that runs; the capture stays. May be called twice."""
         self._end()
-        shutil.rmtree(self._sockets, ignore_errors=True)
+        shutil.rmtree(self.sockets, ignore_errors=True)
 
     def _end(self) -> None:
         for talk in self._talks:
