@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from textual.app import SystemCommand
 from textual.screen import Screen as TextualScreen
 
-from vhostspy.errors import nearest
+from vhostspy.errors import Failure, nearest
 from vhostspy.filter import Filter
 from vhostspy.output.units import escape, plural
+from vhostspy.session.state import Session
 
 from .choice import Choice
 from .choose import complete_filter, filter_trouble
@@ -20,9 +21,11 @@ from .commands import COMMANDS, Command, complete, find
 from .explain import names
 from .feed import Feed
 from .give import Giving
+from .line import Line
 
 if TYPE_CHECKING:
     from .live import Relay
+    from .look import Looking
 
 
 class Screen(Giving):
@@ -45,6 +48,7 @@ class Screen(Giving):
         self.source = source
         self.marks_beside = marks_beside
         self.relay = relay
+        self._looking: Looking | None = None
 
     # -- live
 
@@ -103,6 +107,23 @@ class Screen(Giving):
             self.exit(0)
         elif answer == "l":
             self.exit(0)
+
+    def looking(self, row: int) -> Callable[[Session], list[Line]] | None:
+        """A relay that runs, and nothing said since the row but what is of other sessions."""
+        relay = self.relay
+        if relay is None or not relay.alive or row < self.feed.rows - 1:
+            return None
+        if self._looking is None:
+            try:
+                self._looking = relay.look()
+            except Failure as failure:
+                self.say(str(failure), "warning")
+                return None
+        return self._looking.lines
+
+    def on_unmount(self) -> None:
+        if self._looking is not None:
+            self._looking.close()
 
     def _ask(self, do: str, said: str, **members: str) -> str | None:
         if self.relay is None:

@@ -18,6 +18,8 @@ from typing import Any
 from vhostspy.errors import Failure, WrongUse
 from vhostspy.inspection import Asked, NoRelay
 
+from .look import Looking
+
 #: how long a relay may take to listen, and to end once it was asked to
 START_S, END_S = 30.0, 10.0
 _MOST_WORDS = 200
@@ -33,7 +35,7 @@ class Relay:
     ours = False
 
     def __init__(self, asked: Asked) -> None:
-        self.asked: Asked | None = asked
+        self.asked = asked
         self.words: list[str] = []
         status, _ = asked("status")
         self.pid = int(status["pid"])
@@ -50,13 +52,20 @@ class Relay:
 
     def ask(self, do: str, **members: Any) -> str:
         """Have the relay do something; gives what is wrong, or ""."""
-        if self.asked is None or not self.alive:
+        if not self.alive:
             return "the relay has ended"
         try:
             self.asked(do, **members)
         except NoRelay as refusal:
             return str(refusal)
         return ""
+
+    def look(self) -> Looking:
+        """What looks into its sessions' memory; the caller closes it. Raises Failure."""
+        try:
+            return Looking(Asked(self.asked.path))
+        except NoRelay as refusal:
+            raise Failure(str(refusal)) from None
 
     def heard(self) -> list[str]:
         """What it said since the last call."""
@@ -76,8 +85,7 @@ class Relay:
     def close(self) -> None:
         os.close(self.fd)
         os.close(self._handle)
-        if self.asked is not None:
-            self.asked.close()
+        self.asked.close()
 
 
 class Started(Relay):

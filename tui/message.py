@@ -28,9 +28,24 @@ def message_lines(
     """What is known about one row, in lines of at most ``width`` cells as far as texts can be broken."""
     item = feed.item(row)
     if isinstance(item, Event):
-        return list(_event(feed, item, width, mark))
-    session = feed.sessions(row).get(item.session)
-    return list(_message(feed, row, item, session, width, closed, mark))
+        lines = list(_event(feed, item, width, mark))
+    else:
+        session = feed.sessions(row).get(item.session)
+        lines = list(_message(feed, row, item, session, width, closed, mark))
+    return [*lines, *_meanwhile(feed, row, width)]
+
+
+def _meanwhile(feed: Feed, row: int, width: int) -> Iterator[Line]:
+    """Silences just before a row, and, behind the last one, those since: they have no row of their own."""
+    events = [*feed.asides(row), *(feed.asides(feed.rows) if row == feed.rows - 1 else ())]
+    if events:
+        yield BLANK
+        yield line(("meanwhile", "title"))
+    for event in events:
+        no = event.facts.get("no")
+        request = feed.row_of(no) if isinstance(no, int) else None
+        yield from wrapped(escape(event.text), "warning", width, first=[("── ", "dim")], key=("aside",), row=request)
+        yield from _findings(feed, event, width)
 
 
 def _message(

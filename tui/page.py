@@ -33,6 +33,7 @@ class Page(ModalScreen[Line | None]):
         extra: dict[str, Callable[[Page], None]] | None = None,
         hint: str = "",
         start: object = None,
+        every_s: float = 0.05,
     ) -> None:
         super().__init__()
         self.pane = Pane(title, id="page")
@@ -40,6 +41,7 @@ class Page(ModalScreen[Line | None]):
         self._maker = maker
         self._work = work
         self._start = start
+        self._every_s = every_s
         for key in extra or {}:
             self._bindings.bind(key, f"extra({key!r})", show=False)
             self._bindings.key_to_bindings[key] = self._bindings.key_to_bindings[key][-1:]
@@ -66,7 +68,7 @@ class Page(ModalScreen[Line | None]):
             more = self._work()
             self.pane.remake()
             if more:
-                self.set_timer(0.05, self._go_on)
+                self.set_timer(self._every_s, self._go_on)
 
     def again(self) -> None:
         """Make the lines anew."""

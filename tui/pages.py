@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from vhostspy.message import Message
+from vhostspy.session.state import Session
 
 from .choose import Choosing
 from .explain import explain_lines
 from .help import help_lines
 from .line import Line
 from .list import MessageList
+from .look import EVERY_S
 from .page import Page
 from .pane import Pane
 from .rings import rings_lines
@@ -69,10 +72,15 @@ class Pages(Choosing):
             return
         item = self.store.item
         at = f"#{item.no}" if isinstance(item, Message) else "this event"
+        now = self.looking(row)
         self.open_page(
-            Page(f"rings at {at}", lambda width: rings_lines(self.feed, row, width, self.session_shown),
-                 hint="Enter goes to a #number")
+            Page(f"rings at {at}", lambda width: rings_lines(self.feed, row, width, self.session_shown, now),
+                 work=None if now is None else lambda: True, every_s=EVERY_S, hint="Enter goes to a #number")
         )  # fmt: skip
+
+    def looking(self, row: int) -> Callable[[Session], list[Line]] | None:
+        """What looks into the memory of the session as it is now, where that is what the row is about."""
+        return None
 
     # -- timeline
 

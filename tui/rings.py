@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from vhostspy.message import Message, end_name
 from vhostspy.output.text import title
@@ -11,6 +11,7 @@ from vhostspy.session.state import Ring, Session
 
 from .feed import Feed
 from .line import BLANK, Line, Span, line
+from .look import sampled_lines
 from .nodes import place_of
 from .state import ring_entry
 
@@ -20,13 +21,18 @@ _MOST = 12
 _PARTS = (("descriptors", "descriptor"), ("used", "used"), ("available", "available"))
 
 
-def rings_lines(feed: Feed, row: int, width: int, number: int | None = None) -> list[Line]:
+def rings_lines(
+    feed: Feed, row: int, width: int, number: int | None = None, now: Callable[[Session], list[Line]] | None = None
+) -> list[Line]:
+    """``now``: what is in the rings of a session that goes on; else what a sample before the row says."""
     item = feed.item(row)
     sessions = feed.sessions(row)
     session = sessions.get(number or item.session or max(sessions, default=0))
     if session is None or not session.rings:
         return [line(("no ring was spoken of yet", "dim"))]
-    lines: list[Line] = []
+    lines = now(session) if now is not None else sampled_lines(feed, row, session)
+    if lines:
+        lines = [*lines, BLANK]
     said = _said(feed, row, session)
     for index, ring in sorted(session.rings.items()):
         lines += [*_ring(feed, session, index, ring, item.monotonic_ns), *_history(feed, said.get(index, ())), BLANK]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import stat
 import sys
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from vhostspy.filter import Filter
     from vhostspy.rules.engine import Rules
+    from vhostspy.tui.app import Screen
     from vhostspy.tui.live import Relay
 
 
@@ -67,9 +69,17 @@ def _capture(options: Namespace, filter_: Filter | None) -> int:
 
     try:
         feed = Indexed(options.file, device=options.device, rules=_rules(options))
+        feed.advance(0)  # what is no capture at all is told here, not on the screen
     except CaptureError as error:
         raise WrongUse(f"{options.file}: {error}") from None
-    return Screen(feed, filter_, source=options.file, marks_beside=options.file).run() or 0
+    return shown(Screen(feed, filter_, source=options.file, marks_beside=options.file))
+
+
+def shown(screen: Screen) -> int:
+    """Run it; gives the exit status. Of a fault of ours Textual has printed what it was."""
+    gc.set_threshold(100_000)
+    status = screen.run()
+    return screen.return_code or status or 0
 
 
 def _rules(options: Namespace) -> Rules:
@@ -89,7 +99,7 @@ def watch(relay: Relay, options: Namespace, filter_: Filter | None, strict: bool
         relay.fd, name, follow=True, device=options.device, rules=_rules(options), alive=lambda: relay.alive
     )  # fmt: skip
     screen = Screen(feed, filter_, source=relay.path or relay.fd, marks_beside=relay.path, relay=relay)
-    status = screen.run() or 0
+    status = shown(screen)
     if relay.alive:
         sys.stderr.write(
             f"vhostspy: the relay goes on (process {relay.pid}); vhostspy tui watches it again, "
