@@ -51,6 +51,19 @@ def test_indices(pair: Pair) -> None:
     assert [chain.head for chain, _ in attachment.requests(seen.session, ring)] == [2, 1]
 
 
+def test_a_glance_is_live(pair: Pair) -> None:
+    pair.set_up()
+    attachment = pair.attach()
+    assert list(attachment.glance()) == [], "nothing was looked at yet"
+    attachment.look()
+    assert list(attachment.glance()) == [(1, 0, 0)]
+    pair.use(0)
+    assert list(attachment.glance()) == [(1, 0, 1)]
+    pair.say(SET_MEM_TABLE, struct.pack("=II", 0, 0))
+    pair.passed()
+    assert list(attachment.glance()) == []
+
+
 def test_kicks_are_counted_and_stay_for_the_back_end(pair: Pair) -> None:
     pair.set_up()
     attachment = pair.attach()

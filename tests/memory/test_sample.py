@@ -64,6 +64,8 @@ def test_pace() -> None:
     assert progress.feed(1, SPLIT._replace(used=9), 3 * second) == Pace(0, 1.0)
     assert progress.feed(1, SPLIT._replace(used=9), 4 * second) == Pace(second, 0.0)
     assert progress.feed(1, SPLIT._replace(used=1), 5 * second).per_second == 65_528.0
+    progress.glance(1, 0, 3, 5 * second + 700_000_000)
+    assert progress.feed(1, SPLIT._replace(used=3), 6 * second) == Pace(300_000_000, 2.0)
 
 
 def test_the_table() -> None:

@@ -118,6 +118,9 @@ class Live:
                 return None
             time.sleep(min(left, STEP_S))
             self.attachment.notifications.poll()
+            now = time.monotonic_ns()
+            for session, ring, used in self.attachment.glance():
+                self.progress.glance(session, ring, used, now)
 
     def _follow(self) -> None:
         self.attachment.follow()

@@ -8,7 +8,8 @@ is in the caller's process; the relay answers two kinds of short questions.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import repeat
 from time import monotonic_ns, time_ns
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from vhostspy.memory.chain import Chain, open_chains
 from vhostspy.memory.guest import Mapped, Space, space
 from vhostspy.memory.requests import describe
 from vhostspy.memory.ring import RING_PACKED, Ring, all_rings
+from vhostspy.memory.scan import Scan, scan
 from vhostspy.message import Event, Message
 from vhostspy.pipeline import Pipeline
 from vhostspy.relay.descriptors import close_all
@@ -93,6 +95,14 @@ class Attachment:
     def look(self) -> list[Seen]:
         """The rings of every session that goes on, as they are now."""
         return [self.look_at(session) for session in self.sessions]
+
+    def glance(self) -> Iterator[tuple[int, int, int]]:
+        """(session, ring, used index) of all split rings that were looked at before: cheap enough for every moment."""
+        for session in self.sessions:
+            known = self._memories.get(session.number)
+            if known is not None and session.postcopy != "listening":
+                scanned = known.scanned(session)
+                yield from zip(repeat(session.number), scanned.rings, scanned.read()[::2], strict=False)
 
     def look_at(self, session: Session) -> Seen:
         """A session that goes on, its rings and what else there is."""
@@ -230,6 +240,7 @@ class SessionMemory:
         self.events: dict[tuple[int, int], int] = {}
         self.translations: iotlb.Translations = ()
         self._files: dict[tuple[int, int], File] = {}
+        self._scan: tuple[tuple[object, ...], Scan] | None = None
         #: what the relay was asked for, and did not have
         self._missing: set[tuple[int, int]] = set()
 
@@ -238,10 +249,12 @@ class SessionMemory:
         wanted = {place for place, fd in _places(session) if fd is not None and fd.kind in _FILES}
         wanted |= {place for place, fd in _lines(session) if fd is not None and fd.kind == "eventfd"}
         for place in [place for place in self._files if place not in wanted]:
+            self._scan = None
             self._files.pop(place).close()
         for place in [place for place in self.events if place not in wanted]:
             self.notifications.drop(self.events.pop(place))
         if wanted - self._here - self._missing:
+            self._scan = None
             self._fetch(session.number, wanted, asked)
             self._missing = wanted - self._here
 
@@ -264,6 +277,13 @@ class SessionMemory:
             close_all(fds)
             start = answer["next"]
 
+    def scanned(self, session: Session) -> Scan:
+        """Its rings' indices, set up anew only where something has changed."""
+        about = (session.rings, session.regions, len(self._files), self.translations)
+        if self._scan is None or any(one is not other for one, other in zip(about, self._scan[0], strict=True)):
+            self._scan = about, scan(session, self.space(session))
+        return self._scan[1]
+
     def space(self, session: Session) -> Space:
         mapped = []
         for (place, _), region in zip(_regions(session), session.regions, strict=True):
@@ -276,6 +296,7 @@ class SessionMemory:
         return self._files.get((no, at))
 
     def close(self) -> None:
+        self._scan = None
         for file in self._files.values():
             file.close()
         self._files.clear()

@@ -18,26 +18,40 @@ class Pace(NamedTuple):
     per_second: float | None
 
 
+class _Last(NamedTuple):
+    """A ring's last sample, and since when it stands still where it stood at the last glance."""
+
+    seen_ns: int
+    sampled: int | None
+    since_ns: int
+    used: int | None
+    wrap: bool | None
+
+
 class Progress:
     """Remembers the last sample of each ring."""
 
     def __init__(self) -> None:
-        #: (session, ring) -> when it was seen last, since when it stands still, and where
-        self._last: dict[tuple[int, int], tuple[int, int, tuple[int | None, bool | None]]] = {}
+        self._last: dict[tuple[int, int], _Last] = {}
 
     def feed(self, session: int, ring: Ring, now_ns: int) -> Pace:
         """What a ring's new sample tells, beside the one before."""
-        key, where = (session, ring.number), (ring.used, ring.used_wrap)
+        key = session, ring.number
         last = self._last.get(key)
         if last is None:
             if len(self._last) < MOST:
-                self._last[key] = now_ns, now_ns, where
+                self._last[key] = _Last(now_ns, ring.used, now_ns, ring.used, ring.used_wrap)
             return Pace(None, None)
-        seen_ns, since_ns, before = last
-        if where != before:
-            since_ns = now_ns
-        self._last[key] = now_ns, since_ns, where
+        moved = (ring.used, ring.used_wrap) != (last.used, last.wrap)
+        since_ns = now_ns if moved else last.since_ns
+        self._last[key] = _Last(now_ns, ring.used, since_ns, ring.used, ring.used_wrap)
         rate = None
-        if ring.layout == "split" and ring.used is not None and before[0] is not None and now_ns > seen_ns:
-            rate = ((ring.used - before[0]) & 0xFFFF) * 1e9 / (now_ns - seen_ns)
+        if ring.layout == "split" and ring.used is not None and last.sampled is not None and now_ns > last.seen_ns:
+            rate = ((ring.used - last.sampled) & 0xFFFF) * 1e9 / (now_ns - last.seen_ns)
         return Pace(now_ns - since_ns, rate)
+
+    def glance(self, session: int, ring: int, used: int, now_ns: int) -> None:
+        """A split ring's used index between two samples: its standing still is known more closely."""
+        last = self._last.get((session, ring))
+        if last is not None and used != last.used:
+            self._last[session, ring] = last._replace(since_ns=now_ns, used=used)
