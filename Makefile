@@ -63,7 +63,9 @@ imports: $(READY)
 	$(BIN)/lint-imports --no-logo
 
 soak: peers
-	$(PYTEST) tests/peers -m 'peers and not soak and not sid' --repeat 10
+	$(PYTEST) tests/peers -m 'peers and not soak and not sid' --repeat 10 --ignore tests/peers/test_replay.py
+	$(PYTEST) tests/peers/test_replay.py -m 'not sid' -k s-here --repeat 20
+	$(PYTEST) tests/peers/test_replay.py -m 'not sid' -k 'not s-here' --repeat 3
 	$(PYTEST) -m 'soak and not sid'
 
 # FUZZ='--seconds 60 payload': what, and how long. Led by coverage where there is an atheris for this Python
@@ -82,6 +84,7 @@ bench: $(READY)
 test-sid: peers
 	sh tests/peers/sid.sh $(SID)
 	$(PYTEST) -m sid
+	$(PYTEST) tests/peers/test_replay.py -m sid -k a-sid --repeat 20
 
 # not by a pytest plug-in: ours would be imported before it counts
 coverage: $(READY)
