@@ -12,7 +12,7 @@ import pytest
 from vhostspy.demo.front_end import FEATURES, FrontEnd
 from vhostspy.demo.numbers import NEED_REPLY, REPLY, VERSION, ProtocolFeature, Request, bits
 from vhostspy.demo.wire import Connection
-from vhostspy.replay import replay
+from vhostspy.replay import Script, replay
 
 from .support import SECTORS, from_back_end, growing_disk, recorded, to_front_end, whole_session
 
@@ -66,6 +66,29 @@ def test_until_the_rings_run(capture: bytes) -> None:
     assert not trouble
     assert outcome.status == 0, outcome.text
     assert outcome.sessions[0].ended == "all was played"
+
+
+def test_what_comes_behind_the_end_is_nobody_s_mistake(capture: bytes) -> None:
+    """In one breath with the last message: the replay is over, whatever else the front-end wants."""
+
+    def talk(front_end: FrontEnd) -> None:
+        set_up(front_end)
+        front_end.main.send_octets(struct.pack("=III", Request.RESET_OWNER, VERSION, 0) * 3)
+
+    def burst(front_end: FrontEnd) -> None:
+        front_end.negotiate()
+        front_end.main.send_octets(
+            struct.pack("=IIIQ", Request.SET_FEATURES, VERSION, 8, front_end.offered & FEATURES)
+            + struct.pack("=III", Request.RESET_OWNER, VERSION, 0)
+        )
+
+    outcome, _ = to_front_end(capture, talk, until_no="set-up")
+    assert outcome.status == 0, outcome.text
+    (part,) = Script.read(capture).parts
+    last = next(one.no for one in part.messages if one.name == "SET_FEATURES")
+    keep = {one.no for one in part.messages if one.name not in ("GET_INFLIGHT_FD", "SET_INFLIGHT_FD")}
+    outcome, _ = to_front_end(capture, burst, until_no=last, keep=lambda one: one.no in keep)
+    assert outcome.status == 0, outcome.text
 
 
 def test_another_order_is_the_same_meaning(capture: bytes) -> None:

@@ -308,7 +308,7 @@ class Act:
                 raise _Over(f"what the {self._theirs} says cannot be read any more")
             if message.is_reply:
                 self._answered(wire, message, fds)
-            elif not self._leaving or self.side == FRONT_END:
+            elif self.side == FRONT_END or not (self._leaving or self._done()):
                 self._asked(wire, message, fds)
         finally:
             close_all(fds)
