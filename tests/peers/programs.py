@@ -96,7 +96,7 @@ def messages(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 class Relay:
-    """vhostspy between two sockets, writing a capture and JSON lines."""
+    """vhostspy between two sockets, writing a capture and JSON lines, and holding the programs to the rules."""
 
     def __init__(self, program: Program, capture: Path, once: bool) -> None:
         self.program = program
@@ -108,20 +108,23 @@ class Relay:
         folder = f"/proc/{self.program.process.pid}/fd"
         return {number: os.readlink(f"{folder}/{number}") for number in os.listdir(folder)}
 
-    def finish(self) -> list[dict[str, Any]]:
+    def finish(self, faults: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
         """Let it end (with ``--once`` by itself) and give what it recorded: JSON objects in order.
 
-        The lines it wrote while it ran must be those that its capture gives.
+        The lines it wrote while it ran must be those that its capture gives. None is an error, but of the rules in
+        ``faults``, which say whose fault it is; those must be there.
         """
         status = self.program.ended(10) if self.once else self.program.stop(signal.SIGINT)
-        assert status == 0, str(self.program)
-        show = [sys.executable, "-m", "vhostspy", "show", "--json", str(self.capture)]
+        assert status == (1 if faults else 0), str(self.program)
+        show = [sys.executable, "-m", "vhostspy", "show", "--json", "--validate", str(self.capture)]
         shown = subprocess.run(show, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
         assert shown.returncode == 0, shown.stderr
         recorded = [json.loads(line) for line in shown.stdout.splitlines()]
         live = [json.loads(line) for line in self.program.output.splitlines() if line.startswith("{")]
         for was, is_now in zip_longest(messages(live), messages(recorded)):
             assert was == is_now, "the live view and the capture tell different things"
+        errors = [one for line in live for one in line.get("findings", ()) if one["severity"] == "error"]
+        assert {one["rule"] for one in errors} == set(faults or ()), errors
         return recorded
 
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import pytest
 
-from .bench import FIRMWARE, LINUX, Bench
+from .bench import FAULTS, FIRMWARE, LINUX, Bench
 from .guest.mbr import make_disk
 from .place import HERE, HERE_PLACE, ROOT, Place, missing
 from .programs import Program
@@ -187,7 +187,7 @@ def record(bench: Bench, pair: Pair) -> Path:
     else:
         front_end.put_away()
     assert relay is not None
-    relay.finish()
+    relay.finish(FAULTS.get(pair.name))
     back_end.put_away()
     for name in ("r.sock", "be.sock", "q.sock"):
         bench.path(name).unlink(missing_ok=True)
