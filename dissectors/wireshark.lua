@@ -815,6 +815,8 @@ local EVENT_NOTES = new_expert("end", "what ended", expert.group.SEQUENCE, exper
 spy.experts = spy_experts
 
 spy.prefs.device = Pref.string("Type of device", "", "net, block, fs …: where the session does not tell it")
+spy.prefs.conversations = Pref.bool("Count conversations", true,
+  "Statistics > Conversations and Endpoints, below UDP: by session and channel")
 
 -- protocols by name, with what Wireshark knows of them
 local BY_NAME = {}
@@ -1523,6 +1525,20 @@ local function set_columns(pinfo, protocol, info)
   pinfo.cols.info:set(info)
 end
 
+-- Conversations and Endpoints count packets of networks only. So each message is also given to Wireshark's own UDP, as
+-- one without a payload: with the session as the port of the front-end or client, and the kind of channel (1 main, 2
+-- backend, …) as the other's. What that shows stays hidden. The addresses are the capture's; IP itself is left out, which
+-- looks for maps of the world, and in tshark 4.0 falls over a home that it may not read.
+local udp_dissector
+
+local function count_conversation(record, s, pinfo, top)
+  if record.sender > 1 or not spy.prefs.conversations then return end
+  local ports = { format("%04x", record.session % 65536), format("%04x", byte(s, 11)) }
+  local octets = ByteArray.new(ports[record.sender + 1] .. ports[2 - record.sender] .. "00080000")
+  udp_dissector = udp_dissector or Dissector.get("udp")
+  udp_dissector:call(octets:tvb("conversation"), pinfo, top:add(spy, "conversation"):set_hidden())
+end
+
 local function join_words(...)
   local words = {}
   for _, each in ipairs({ ... }) do
@@ -1577,6 +1593,7 @@ function spy.dissector(tvb, pinfo, tree)
     set_columns(pinfo, "vhostspy", RECORDS[record.kind] or "record of kind " .. record.kind)
     return #s
   end
+  count_conversation(record, s, pinfo, top)
   local P = BY_NAME[record.protocol]
   if frame.part then
     if #body > 0 then tree:add(R.octets, tvb(at, #body)) end

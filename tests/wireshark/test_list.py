@@ -195,6 +195,38 @@ def test_flow_graph_has_arrows(tshark: Tshark, session: Path) -> None:
     assert "vhost-user: SET_OWNER" in text
 
 
+def conversations(text: str) -> list[tuple[str, str, int, int]]:
+    """The ends, and how many packets went from the first to the second and back."""
+    pattern = r"^([\w-]+(?::\d+)?) +<-> ([\w-]+(?::\d+)?) +(\d+) [\d.]+ (?:bytes|[kM]B) +(\d+) "
+    return [(one, other, int(there), int(back)) for one, other, back, there in re.findall(pattern, text, re.MULTILINE)]
+
+
+@pytest.mark.parametrize(("name", "ends"), [("l", "front-end back-end"), ("vfio-user-synthetic", "client server")])
+def test_conversations_are_between_the_ends(tshark: Tshark, name: str, ends: str) -> None:
+    """By session and channel; nothing of that is in the tree."""
+    path = tshark.file("session.pcapng", (CAPTURES / f"{name}.pcapng").read_bytes())
+    said = messages(path)
+    front, back = ends.split()
+    found = {}
+    for one, other, there, here in conversations(tshark.run("-N", "n", "-q", "-r", path, "-z", "conv,udp")):
+        found |= {(one, other): there, (other, one): here}
+    for port, channel in ((1, "main"), (2, "backend"), (4, "second")):
+        sent = [sum(one.channel == channel and one.sender == end for one in said) for end in (0, 1)]
+        way = (f"{front}:1", f"{back}:{port}")
+        assert [found.get(way, 0), found.get(way[::-1], 0)] == sent
+    assert front in tshark.run("-N", "n", "-q", "-r", path, "-z", "endpoints,udp")
+    assert "User Datagram" not in tshark.run("-r", path, "-V", "-c", "9")
+    off = tshark.run("-o", "vhostspy.conversations:FALSE", "-q", "-r", path, "-z", "conv,udp")
+    assert conversations(off) == []
+
+
+def test_a_port_of_a_session_has_no_meaning(tshark: Tshark) -> None:
+    """Session 53 is no name service."""
+    path = write(tshark.folder / "many.pcapng", [said(SAMPLES[0])] * 60)
+    text = tshark.run("-r", path, "-V")
+    assert "Domain Name System" not in text and "Malformed" not in text
+
+
 def test_colour_rules_are_filters(tshark: Tshark, session: Path) -> None:
     rules = [line.split("@") for line in wireshark.colours().splitlines() if not line.startswith("#")]
     for _, name, _, colours in rules:
