@@ -157,16 +157,22 @@ class MessageList(Drawn):
         self.post_message(self.Moved())
 
     def action_move(self, step: int) -> None:
-        self.store.move(step)
+        self.store.move(step * self.take_count())
         self.moved()
 
     def action_page(self, pages: float) -> None:
-        self.store.move(int(pages * max(2, self.scrollable_content_region.height - 1)))
+        lines = int(pages * max(2, self.scrollable_content_region.height - 1))
+        self.store.move(lines * self.take_count())
         self.moved()
 
     def action_edge(self, last: int) -> None:
-        self.store.go_to_place(self.store.places - 1 if last else 0)
-        self.moved()
+        no = self.take_count(0)
+        row = self.store.feed.row_of(no) if no else None
+        if row is not None:
+            self.store.go_to_row(row)
+        else:
+            self.store.go_to_place(self.store.places - 1 if last else 0)
+        self.moved(middle=True)
 
     def action_choose(self) -> None:
         self.post_message(self.Chosen())

@@ -18,6 +18,8 @@ from .nodes import Node, header_nodes, payload_nodes
 
 #: a member's meaning stands beside it where there is so much room, else it is left out
 _ABOUT = 24
+#: objects within objects of an event's facts
+_DEEPEST = 4
 #: closed until somebody opens it
 CLOSED = frozenset(("header",))
 
@@ -185,19 +187,27 @@ def _event(feed: Feed, event: Event, width: int, mark: str | None) -> Iterator[L
     yield from wrapped(escape(event.text), "plain", width, key=("text",))
     yield from _findings(feed, event, width)
     for name, value in event.facts.items():
-        first: list[Span] = [("  ", "plain"), (f"{escape(name):<12}  ", "dim")]
-        row = feed.row_of(value) if name in ("no", "after", "waiting") and isinstance(value, int) else None
-        text = f"#{value}" if row is not None else escape(_fact(name, value))
-        yield from wrapped(
-            text, "link" if row is not None else "value", width, first=first, key=("fact", name), row=row
-        )
+        yield from _facts(feed, name, value, width, 1)
+
+
+def _facts(feed: Feed, name: str, value: object, width: int, depth: int) -> Iterator[Line]:
+    """A fact; one that is an object in lines of its own below it."""
+    indent: Span = ("  " * depth, "plain")
+    label: Span = (f"{escape(name):<12}  ", "dim")
+    if isinstance(value, dict) and depth < _DEEPEST:
+        yield line(indent, label, key=("fact", name))
+        for inner, part in value.items():
+            yield from _facts(feed, str(inner), part, width, depth + 1)
+        return
+    row = feed.row_of(value) if name in ("no", "after", "waiting") and isinstance(value, int) else None
+    text = f"#{value}" if row is not None else escape(_fact(name, value))
+    role = "link" if row is not None else "value"
+    yield from wrapped(text, role, width, first=[indent, label], key=("fact", name), row=row)
 
 
 def _fact(name: str, value: object) -> str:
     if isinstance(value, list):
         return " ".join(map(str, value))
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {part}" for key, part in value.items())
     if name.endswith("_ns") and isinstance(value, int) and 0 <= value < 1 << 55:
         return duration(value)
     if name == "octets" and isinstance(value, int):

@@ -50,6 +50,11 @@ class Drawn(ScrollView, can_focus=True):
         background = (below + styles.background).rich_color if styles.has_rule("background") else None
         return Style(color=color, bgcolor=background) + styles.text_style
 
+    def take_count(self, nothing: int = 1) -> int:
+        """The number that was typed before this key, or ``nothing``."""
+        count = getattr(self.app, "count", 0) or nothing
+        return int(count)
+
     def strip(self, spans: tuple[tuple[str, str], ...], width: int, under: Style) -> Strip:
         """Spans as a strip of just that width, their styles upon ``under``; no text in them moves the cursor."""
         role = self.role
@@ -192,13 +197,14 @@ class Pane(Drawn):
         self.refresh()
 
     def action_cursor(self, step: int) -> None:
-        self.move_to(self.cursor + step)
+        self.move_to(self.cursor + step * self.take_count())
 
     def action_page(self, step: int) -> None:
-        self.move_to(self.cursor + step * max(1, self.scrollable_content_region.height - 1))
+        self.move_to(self.cursor + step * max(1, self.scrollable_content_region.height - 1) * self.take_count())
 
     def action_edge(self, last: int) -> None:
-        self.move_to(len(self.lines) - 1 if last else 0)
+        line = self.take_count(0)
+        self.move_to(line - 1 if line else len(self.lines) - 1 if last else 0)
 
     def action_enter(self) -> None:
         if self.line is not None:

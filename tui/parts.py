@@ -74,6 +74,9 @@ class Parts(App[int]):
         self._share = 60
         self._again = False
         self._awake_until = 0.0
+        #: the number typed before a key; 0: none
+        self.count = 0
+        self._counting = False
         self._front = "message"
         self._details_row: tuple[object, ...] | None = None
         # the parts are kept here: what is on the screen may be another page
@@ -100,6 +103,9 @@ class Parts(App[int]):
         self._fit(self.size.width)
         self._show_front()
         self.feed.advance(BUDGET_S)
+        if not self.store.follow:
+            # events tell how it began; what one came for begins behind them
+            self.store.focus = self.feed.row_of(1) or 0
         self.store.advance(BUDGET_S)
         self.give_focus(self.listed)
         self.update_all()
@@ -134,9 +140,28 @@ class Parts(App[int]):
     async def on_event(self, event: events.Event) -> None:
         if isinstance(event, events.InputEvent):
             self._awake_until = monotonic() + AWAKE_S
-        if isinstance(event, events.Key):
-            self.say("")
+        if isinstance(event, events.Key) and not self.prompt.display and self._count(event):
+            return
         await super().on_event(event)
+
+    def _count(self, event: events.Key) -> bool:
+        """Digits are the number of the movement that follows; anything else ends what was said, and the number.
+
+        Tells whether it was a digit.
+        """
+        # a key is done with before the next one is looked at only if nobody is called to do it: so the number is kept
+        # until the next key, and begins anew with a digit behind another key
+        digit = event.character if event.character is not None and event.character.isdecimal() else ""
+        if digit and (digit != "0" or self._counting):
+            self.count = min(int(f"{self.count if self._counting else ''}{digit}"), 10**9)
+            self._counting = True
+            self.say(str(self.count), "dim")
+            return True
+        if not self._counting:
+            self.count = 0
+        self._counting = False
+        self.say("")
+        return False
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """The keys are the list's and the panes': not while something is typed, or on a page."""
@@ -229,9 +254,14 @@ class Parts(App[int]):
         self._show_bytes()
         self.pane("state").make(lambda width: state_lines(self.feed, row, width, self.session_shown), keep=keep)
         item = self.feed.item(row)
-        at = f"#{item.no}" if isinstance(item, Message) else "this event"
-        self._state_title = f"session at {at}"
+        self._state_title = f"session at #{item.no}" if isinstance(item, Message) else self._after(row)
         self._entitle()
+
+    def _after(self, row: int) -> str:
+        """Of an event: the message before it."""
+        numbers = (self.feed.glance(each).no for each in range(row, max(-1, row - 100), -1))
+        no = next((no for no in numbers if no), 0)
+        return f"session after #{no}" if no else "session before #1"
 
     def _show_bytes(self) -> None:
         row = min(self.store.focus, self.feed.rows - 1)

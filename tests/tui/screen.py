@@ -18,14 +18,23 @@ SIZE = (120, 36)
 
 
 def on_screen(
-    test: Test, shown: Feed | None = None, *, size: tuple[int, int] = SIZE, screen: Callable[[Feed], Screen] = Screen
+    test: Test,
+    shown: Feed | None = None,
+    *,
+    size: tuple[int, int] = SIZE,
+    screen: Callable[[Feed], Screen] = Screen,
+    start: int = 0,
 ) -> Screen:
-    """Run a test with a screen on a feed (default: the pretended session)."""
+    """Run a test with a screen on a feed (default: the pretended session); the list's focus is on row ``start``."""
     app = screen(shown if shown is not None else feed())
 
     async def run() -> None:
         async with app.run_test(size=size) as pilot:
             await settle(app, pilot)
+            if not app.store.follow:
+                app.store.focus = start
+                app.listed.moved()
+                await settle(app, pilot)
             await test(app, pilot)
 
     asyncio.run(asyncio.wait_for(run(), 30))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -66,18 +67,9 @@ async def _(app: Screen, pilot: Pilot[int]) -> None:
     assert app.focused is app.pane("state")
 
 
-@case("1", "2", "3", "4")
-async def _(app: Screen, pilot: Pilot[int]) -> None:
-    for key, name in (("2", "message"), ("3", "bytes"), ("4", "state")):
-        await press(app, pilot, key)
-        assert app.focused is app.pane(name)
-    await press(app, pilot, "1")
-    assert app.focused is app.listed
-
-
 @case("z")
 async def _(app: Screen, pilot: Pilot[int]) -> None:
-    await press(app, pilot, "2", "z")
+    await press(app, pilot, "tab", "z")
     assert app.pane("message").region.height > 30
     await press(app, pilot, "z")
     assert app.pane("message").region.height < 20
@@ -139,10 +131,37 @@ def test_the_list_moves_as_vim_does() -> None:
     on_screen(test)
 
 
+def test_a_number_before_a_movement() -> None:
+    async def test(app: Screen, pilot: Pilot[int]) -> None:
+        for keys, row in (("10j", 10), ("3k", 7), ("j", 8), ("12G", 12), ("G", 24), ("2g", 2), ("g", 0)):
+            await press(app, pilot, *keys)
+            assert app.store.focus == row, keys
+        await press(app, pilot, "tab", *"4j")
+        assert app.pane("message").cursor == 4
+
+    on_screen(test)
+
+
+def test_one_begins_at_the_first_message() -> None:
+    """What was before it is told by events."""
+
+    async def test(app: Screen, pilot: Pilot[int]) -> None:
+        assert app.store.focus == 1
+
+    app = Screen(feed())
+
+    async def run() -> None:
+        async with app.run_test() as pilot:
+            await settle(app, pilot)
+            await test(app, pilot)
+
+    asyncio.run(run())
+
+
 def test_a_pane_moves_as_the_list_does() -> None:
     async def test(app: Screen, pilot: Pilot[int]) -> None:
         app.go_to(4)
-        await press(app, pilot, "2")
+        await press(app, pilot, "tab")
         pane = app.pane("message")
         last = len(pane.lines) - 1
         for key, place in (("j", 1), ("k", 0), ("G", last), ("g", 0)):
@@ -155,7 +174,7 @@ def test_a_pane_moves_as_the_list_does() -> None:
 def test_members_open_and_close() -> None:
     async def test(app: Screen, pilot: Pilot[int]) -> None:
         app.go_to(4)
-        await press(app, pilot, "2")
+        await press(app, pilot, "tab")
         pane = app.pane("message")
         pane.move_to(next(at for at, one in enumerate(pane.lines) if one.key == ("member", "protocol_features")))
         before = len(pane.lines)
@@ -173,7 +192,7 @@ def test_members_open_and_close() -> None:
 def test_enter_on_a_number_goes_there() -> None:
     async def test(app: Screen, pilot: Pilot[int]) -> None:
         app.go_to(8)
-        await press(app, pilot, "2", "j", "enter")
+        await press(app, pilot, "tab", "j", "enter")
         assert app.store.focus == 9 and app.focused is app.listed
 
     on_screen(test)
@@ -301,7 +320,7 @@ async def _(app: Screen, pilot: Pilot[int]) -> None:
 
 @case("escape")
 async def _(app: Screen, pilot: Pilot[int]) -> None:
-    await press(app, pilot, "d", "2", "z", "escape")
+    await press(app, pilot, "d", "tab", "z", "escape")
     assert not app.home.has_class("zoomed") and app.store.only_fds
     await press(app, pilot, "escape")
     assert app.focused is app.listed and app.store.only_fds
@@ -380,7 +399,7 @@ async def _(app: Screen, pilot: Pilot[int]) -> None:
 def test_a_rule_is_explained_where_its_finding_is_in_focus() -> None:
     async def test(app: Screen, pilot: Pilot[int]) -> None:
         app.go_to(7)
-        await press(app, pilot, "2")
+        await press(app, pilot, "tab")
         pane = app.pane("message")
         pane.move_to(next(at for at, one in enumerate(pane.lines) if one.key == ("finding", 0)))
         await press(app, pilot, "e")
@@ -539,7 +558,7 @@ def test_keys_that_come_at_once_meet_what_those_before_have_done() -> None:
 
 @case("q")
 async def _(app: Screen, pilot: Pilot[int]) -> None:
-    await press(app, pilot, "2", "q")
+    await press(app, pilot, "tab", "q")
     assert app.focused is app.listed and app.is_running
     await pilot.press("q")
     await pilot.pause()
