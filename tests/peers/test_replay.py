@@ -170,8 +170,9 @@ HERE_PAIRS = ("s", "c", "dC", "g", "k", "l")
 SID_PAIRS = ("a", "c", "dR", "e", "f", "g", "k", "l", "gpu", "v")
 
 
-def record(bench: Bench, pair: Pair) -> Path:
+def record(bench: Bench, letter: str) -> Path:
     """Let the two talk through the relay, to their ends; gives the capture."""
+    pair = PAIRS[letter]
     bench.needs_relay("there is nothing to be replayed without a record")
     if pair.turned:
         front_end = pair.front_end(bench, "front-end")
@@ -187,7 +188,7 @@ def record(bench: Bench, pair: Pair) -> Path:
     else:
         front_end.put_away()
     assert relay is not None
-    relay.finish(FAULTS.get(pair.name))
+    relay.finish(FAULTS.get(letter))
     back_end.put_away()
     for name in ("r.sock", "be.sock", "q.sock"):
         bench.path(name).unlink(missing_ok=True)
@@ -213,7 +214,7 @@ def replay(bench: Bench, options: str, name: str, appears: str = "") -> Program:
 )
 def test_replay(bench: Bench, letter: str) -> None:
     pair = PAIRS[letter]
-    capture = record(bench, pair)
+    capture = record(bench, letter)
 
     if pair.turned:
         player = replay(bench, f"{capture} --as front-end --listen {bench.path('r.sock')}", "as-front-end", "r.sock")
