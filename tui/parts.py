@@ -140,8 +140,10 @@ class Parts(App[int]):
     async def on_event(self, event: events.Event) -> None:
         if isinstance(event, events.InputEvent):
             self._awake_until = monotonic() + AWAKE_S
-        if isinstance(event, events.Key) and not self.prompt.display and self._count(event):
-            return
+            # what nobody took comes by here again
+            if isinstance(event, events.Key) and not event.is_forwarded and not self.prompt.display:
+                if self._count(event):
+                    return
         await super().on_event(event)
 
     def _count(self, event: events.Key) -> bool:
@@ -294,10 +296,8 @@ class Parts(App[int]):
         titles = {"message": "message", "bytes": "bytes", "state": self._state_title}
         alone = self.home.has_class("narrow") or self.home.has_class("zoomed")
         for name in PANES:
-            others = [
-                f"{key} {titles[other].split()[0]}" for key, other in zip("234", PANES, strict=True) if other != name
-            ]
-            self.pane(name).entitle("   ".join((titles[name], *others)) if alone else titles[name])
+            others = ", ".join(titles[each].split()[0] for each in PANES if each != name)
+            self.pane(name).entitle(f"{titles[name]}   Tab: {others}" if alone else titles[name])
 
     def action_grow(self, step: int) -> None:
         self._share = max(20, min(85, self._share + 5 * step))
