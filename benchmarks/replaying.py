@@ -1,6 +1,6 @@
 """How long a replay of a recorded set-up takes, as a ratio to the same messages straight between two processes.
 
-    python3 -m benchmarks.replaying [--rounds N] [CAPTURE...]
+    python3 -m benchmarks.replaying [--rounds N] [--markdown FILE] [CAPTURE...]
 
 Each round plays the capture's set-up twice to the same back-end, over a connection of its own each time: by a program
 in C that has every octet ready (``script.c``), and by a replay; the time counts from the first message that is sent to
@@ -25,6 +25,8 @@ from pathlib import Path
 
 from vhostspy.message import Message
 from vhostspy.replay import Script, replay
+
+from .table import Result, as_markdown, as_text, machine, put_into, say
 
 HERE = Path(__file__).parent
 CAPTURES = HERE.parent / "captures"
@@ -121,20 +123,24 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="replay against the same messages sent by a program in C")
     parser.add_argument("captures", metavar="CAPTURE", nargs="*", default=DEFAULT)
     parser.add_argument("--rounds", type=int, default=31)
+    parser.add_argument("--markdown", metavar="FILE", type=Path, help="put the figures into this file")
     options = parser.parse_args()
     gc.set_threshold(100_000)  # as the command does
-    worst = 0.0
+    results: list[Result] = []
     with tempfile.TemporaryDirectory(prefix="replaying-") as name:
         folder = Path(name)
         subprocess.run(["cc", "-O2", "-o", folder / "script", HERE / "script.c"], check=True)
-        print("| set-up of | back-end | messages | straight | replay | ratio |\n| --- | --- | --- | --- | --- | --- |")
         for capture in options.captures:
             for back_end, count, straight, replayed in measure(capture, options.rounds, folder):
-                ratio = statistics.median(b / a for a, b in zip(straight, replayed, strict=True))
-                worst = max(worst, ratio) if back_end != "in C" else worst
-                both = f"{statistics.median(straight):.0f} µs | {statistics.median(replayed):.0f} µs"
-                print(f"| {capture} | {back_end} | {count} | {both} | {ratio:.2f} × |")
-    return 0 if worst <= 2 else 1
+                ratios = tuple(b / a for a, b in zip(straight, replayed, strict=True))
+                real = back_end != "in C"
+                area = f"set-up of {capture} ({count} messages), back-end {back_end}"
+                results.append(Result(area, ratios, 2.0 if real else None, None))
+                say(f"{area}: {statistics.median(straight):.0f} µs, replayed {statistics.median(replayed):.0f} µs")
+    print(as_text(results))
+    if options.markdown:
+        put_into(options.markdown, "replaying", as_markdown(results, f"{machine()}; {options.rounds} rounds."))
+    return 0 if all(result.bar is None or result.median <= result.bar for result in results) else 1
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ def recorded(talk: Callable[[FrontEnd, BackEnd], None], *, queues: int = 2, **op
             FrontEnd(front, queues=queues, **options) as front_end,  # type: ignore[arg-type]
         ):
             talk(front_end, back_end)
+            front_end.get_features()  # all of it has arrived
         relayed.no_session()
         relayed.stop()
         return relayed.capture.read_bytes()

@@ -94,7 +94,7 @@ class Act:
         try:
             while True:
                 until = self._perform()
-                if self._done():
+                if not self._cues.agenda and self._done():
                     break
                 self._wait(until)
             self._ended = "all was played"
@@ -233,17 +233,21 @@ class Act:
             fds, theirs = self._descriptors(message)
         else:
             fds, theirs = [], None
+        if not self._first_ns:
+            self._first_ns = monotonic_ns()
         try:
-            self._first_ns = self._first_ns or monotonic_ns()
             if not wire.send(data, fds):
                 self._hear_the_last(wire)
                 return
-            self._log.later(self.part.number, wire, self.side, data, fds, message.fds)
+            now = monotonic_ns()
+            self._log.later(now, self.part.number, wire, self.side, data, fds, message.fds)
         finally:
             if theirs is not None:
                 theirs.close()
         self._sent += 1
-        self._moment = self._heard = monotonic()
+        self._moment = self._heard = now / 1e9
+        if fds or wire.out:
+            self._stage.changed()
         if fds:
             if message.name == "SET_VRING_KICK" and self.side == FRONT_END:
                 # as a front-end does: there are back-ends that start a ring at its first kick
@@ -285,20 +289,25 @@ class Act:
 
     def _read(self, wire: Wire) -> None:
         messages = wire.receive()
-        try:
-            while messages:
-                self._came(wire, messages.pop(0))
-        finally:
-            for whole in messages:
-                close_all(whole.fds)
+        if len(messages) == 1:
+            self._came(wire, messages[0])
+        else:
+            try:
+                while messages:
+                    self._came(wire, messages.pop(0))
+            finally:
+                for whole in messages:
+                    close_all(whole.fds)
         if wire.ended:
+            self._stage.changed()
             if wire is self._stage.main:
                 self._closed()
             wire.close()
 
     def _came(self, wire: Wire, whole: Whole) -> None:
-        self._moment = self._heard = monotonic()
-        if not whole.fds and self._as_ever(wire, whole.data):
+        now = monotonic_ns()
+        self._moment = self._heard = now / 1e9
+        if not whole.fds and self._as_ever(wire, whole.data, now):
             return
         fds = whole.fds
         try:
@@ -313,7 +322,7 @@ class Act:
         finally:
             close_all(fds)
 
-    def _as_ever(self, wire: Wire, data: bytes) -> bool:
+    def _as_ever(self, wire: Wire, data: bytes, now_ns: int) -> bool:
         """Whether it is, to the octet, what the record has here: then that is all there is to it."""
         cues = self._cues
         waiting = cues.waiting.get(wire.key)
@@ -323,7 +332,7 @@ class Act:
             if expected.data == data and not expected.fds and expected.original is None and not self._edited:
                 cues.answer_came(wire.key, request)
                 self._matched += 1
-                self._log.later(self.part.number, wire, 1 - self.side, data, (), ())
+                self._log.later(now_ns, self.part.number, wire, 1 - self.side, data, (), ())
                 return True
         if self._leaving:
             return False
@@ -331,7 +340,7 @@ class Act:
         if place is None:
             return False
         self._matched += 1
-        self._log.later(self.part.number, wire, 1 - self.side, data, (), ())
+        self._log.later(now_ns, self.part.number, wire, 1 - self.side, data, (), ())
         cues.request_came(place)
         if place in cues.our_answer:
             msgid = self._expected.messages[place].msgid
@@ -439,7 +448,7 @@ class Act:
             self._hear_the_last(wire)
             return
         self._sent += 1
-        self._log.later(self.part.number, wire, self.side, data, (), ())
+        self._log.later(monotonic_ns(), self.part.number, wire, self.side, data, (), ())
 
     # -- how it ends --------------------------------------------------------------------------------------------------
 

@@ -62,13 +62,14 @@ class Log:
         return found if found is not None else Session(number)
 
     def later(
-        self, session: int, wire: Wire, sender: int, data: bytes, fds: Sequence[int], known: tuple[Descriptor, ...]
-    ) -> None:
-        """A message passed; ``fds`` stay the caller's, ``known`` is what they are."""
+        self, mono_ns: int, session: int, wire: Wire, sender: int, data: bytes, fds: Sequence[int],
+        known: tuple[Descriptor, ...],
+    ) -> None:  # fmt: skip
+        """A message passed at that time; ``fds`` stay the caller's, ``known`` is what they are."""
         if self.eager:
             self.note(session, wire, sender, data, fds, known)
         else:
-            self._pending.append((monotonic_ns(), session, wire, sender, data, known))
+            self._pending.append((mono_ns, session, wire, sender, data, known))
 
     def catch_up(self) -> None:
         """Look at what was put off."""

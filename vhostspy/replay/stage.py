@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import select
 import socket
-from collections.abc import Iterator
 
 from .log import rows_of
 from .script import Part
@@ -54,25 +53,31 @@ class Stage:
         self._wires[wire.key] = wire
         self._plain = False
 
-    def ready(self, for_s: float) -> Iterator[Wire]:
+    def changed(self) -> None:
+        """A channel or pipe has come or gone, or waits for room: look again before the next wait."""
+        self._plain = False
+
+    def ready(self, for_s: float) -> list[Wire]:
         """Wait for at most that long; the channels on which something has come. Pipes and queues are seen to."""
-        if not self._plain or self._store.busy or any(wire.ended or wire.out for wire in self._wires.values()):
+        if not self._plain:
             self._watch()
         # rounded up: a wait that ends too early would be repeated
         found = self._poll.poll(for_s * 1000 + 0.999 if for_s else 0)
-        if not found:
-            return
+        if len(found) == 1 and found[0][1] == select.POLLIN and found[0][0] in self._by_fd:  # as nearly always
+            return [self._by_fd[found[0][0]]]
+        wires: list[Wire] = []
         for fd, events in found:
             wire = self._by_fd.get(fd)
             if wire is not None:
                 if events & select.POLLOUT:
                     wire.drain()
                 if events & ~select.POLLOUT:
-                    yield wire
+                    wires.append(wire)
             elif events & select.POLLOUT:
                 self._store.writable(fd)
             else:
                 self._store.readable(fd)
+        return wires
 
     def _watch(self) -> None:
         """Find out what is to be waited for; as long as all channels are open and nothing is queued, that stays so."""

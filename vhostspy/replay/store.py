@@ -38,8 +38,9 @@ class Identity(NamedTuple):
 
 
 def identity(one: Descriptor) -> Identity:
-    role = one.role if one.kind in ("eventfd", "pipe", "socket") else ""
-    return Identity(one.kind, one.device, one.inode, one.eventfd_id, f"{role} {one.access}" if role else "")
+    kind = one.kind
+    role = f"{one.role} {one.access}" if kind == "eventfd" or kind == "pipe" or kind == "socket" else ""
+    return Identity(kind, one.device, one.inode, one.eventfd_id, role)
 
 
 class Store:
@@ -84,9 +85,10 @@ class Store:
 
     def lend(self, one: Descriptor, message: Message) -> int:
         """The descriptor for ``one`` of ``message``, made if it is not there yet; it stays the store's."""
-        fd = self._live.get(identity(one))
+        key = identity(one)
+        fd = self._live.get(key)
         if fd is None:
-            fd = self._live[identity(one)] = self._make(one, message)
+            fd = self._live[key] = self._make(one, message)
             self.made += 1
         return fd
 
