@@ -16,16 +16,18 @@ from importlib import import_module
 from pathlib import Path
 from struct import pack
 
-from .peers import ROOT, Failed
+from .peers import ROOT, Failed, environment
 
 LIMIT_S = 1800
 #: pcap's link type for D-Bus
 DBUS = 231
 
 
-def run(command: list[str]) -> float:
-    """What such a command prints. Raises Failed."""
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=LIMIT_S)
+def run(command: list[str], folder: Path) -> float:
+    """What such a command prints; ``folder`` is for bytecode. Raises Failed."""
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=ROOT, timeout=LIMIT_S, env=environment(folder)
+    )  # fmt: skip
     if done.returncode != 0:
         raise Failed(f"{' '.join(command)}: {done.stderr}")
     return float(done.stdout)

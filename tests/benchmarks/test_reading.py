@@ -38,10 +38,10 @@ def test_a_message_that_is_read_otherwise_is_told(tmp_path: Path, monkeypatch: p
         reading.compare(captures)
 
 
-def test_a_command_that_fails_is_told() -> None:
+def test_a_command_that_fails_is_told(tmp_path: Path) -> None:
     with pytest.raises(Failed, match="no such"):
-        reading.cost([sys.executable, "-c", "import sys; print('no such', file=sys.stderr); sys.exit(2)"])
-    assert reading.cost([sys.executable, "-c", "import sys; sys.exit(1)"]).peak_mb > 1
+        reading.cost([sys.executable, "-c", "import sys; print('no such', file=sys.stderr); sys.exit(2)"], tmp_path)
+    assert reading.cost([sys.executable, "-c", "import sys; sys.exit(1)"], tmp_path).peak_mb > 1
 
 
 RESULTS = [

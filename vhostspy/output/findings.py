@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
-from xml.sax.saxutils import escape as xml
-from xml.sax.saxutils import quoteattr
 
 from vhostspy.baseline import FORMAT, Known, key, who
 from vhostspy.message import Finding, Message, judged
@@ -141,6 +139,10 @@ def values(found: Found, file: str) -> dict[str, Any]:
 
 def junit(reports: Iterable[Report]) -> Iterator[str]:
     """JUnit XML: a test case a capture, which fails by its errors; warnings and notes are its output."""
+    # here: it loads what reads mail and the web
+    from xml.sax.saxutils import escape as xml
+    from xml.sax.saxutils import quoteattr
+
     cases = list(reports)
     failed = sum(1 for report in cases if report.count("error") or report.trouble)
     yield '<?xml version="1.0" encoding="UTF-8"?>'

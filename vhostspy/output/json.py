@@ -7,6 +7,7 @@ none changes its meaning.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from vhostspy.capture.record import LATE_FDS, UNSURE_FDS, Descriptor
@@ -31,22 +32,6 @@ _encode = json.JSONEncoder(default=_octets).encode
 #: of messages of these octets the part that is always the same is written once
 _MOST_KEPT = 256
 _MOST_PARTS = 8192
-#: members that follow from a message's octets and its sender
-_SAME = (
-    "from",
-    "protocol",
-    "message",
-    "id",
-    "kind",
-    "flags",
-    "need_reply",
-    "size",
-    "msgid",
-    "error",
-    "fields",
-    "names",
-    "info",
-)
 
 
 class Json:
@@ -54,8 +39,8 @@ class Json:
 
     def __init__(self, octets: bool = False) -> None:
         self.most_octets = None if octets else MOST_OCTETS
-        #: octets, what they depend on -> what of the line comes of them: names and members; octets in hex
-        self._parts: dict[tuple[bytes, str, str, int, str, Context, str | None], tuple[str, str, str]] = {}
+        #: octets, what they depend on -> what of the line comes of them: sender, name and members; octets in hex
+        self._parts: dict[tuple[bytes, str, str, int, str, Context, str | None], tuple[str, str]] = {}
 
     def message(self, message: Message) -> str:
         data = message.data
@@ -70,30 +55,19 @@ class Json:
         if parts is None:
             if len(self._parts) >= _MOST_PARTS:
                 self._parts.clear()
-            parts = self._parts[key] = self._written_once(message)
-        before, same, octets = parts
-        answers, latency = message.answers, message.latency_ns
+            parts = self._parts[key] = _encode(_same(message))[1:-1], data.hex()
+        same, octets = parts
         findings = _encode([finding(one, protocol) for one in message.findings]) if message.findings else "[]"
-        fds = _encode([descriptor(fd) for fd in message.fds]) if message.fds else "[]"
+        fds = f"[{', '.join(map(_descriptor, message.fds))}]" if message.fds else "[]"
         return (
-            f'{{"no": {message.no}, "time_ns": {message.time_ns}, "session": {message.session}, {before}'
-            f'"channel_no": {message.channel_no}, {same}'
-            f'"answers": {"null" if answers is None else answers}, '
-            f'"latency_ns": {"null" if latency is None else latency}, '
+            f'{{"no": {message.no}, "time_ns": {message.time_ns}, "session": {message.session}, '
+            f'"channel": "{message.channel}", "channel_no": {message.channel_no}, {same}, '
+            f'"answers": {_number(message.answers)}, "latency_ns": {_number(message.latency_ns)}, '
             f'"findings": {findings}, "fds": {fds}, "bytes": "{octets}"}}\n'
         )
 
-    def _written_once(self, message: Message) -> tuple[str, str, str]:
-        """The channel; sender, name and members; octets: as parts of a line."""
-        values = self.values(message)
-        before = _encode({"channel": message.channel})[1:-1]
-        same = _encode({name: values[name] for name in _SAME if name in values})[1:-1]
-        return f"{before}, ", f"{same}, ", message.data.hex()
-
     def values(self, message: Message) -> dict[str, Any]:
         """The object, before it is written."""
-        decoded = message.decoded
-        raw = message.kind == "raw"
         data = message.data
         values: dict[str, Any] = {
             "no": message.no,
@@ -101,19 +75,7 @@ class Json:
             "session": message.session,
             "channel": message.channel,
             "channel_no": message.channel_no,
-            "from": end_name(message.protocol, message.sender),
-            "protocol": message.protocol,
-            "message": message.name,
-            "id": message.id,
-            "kind": message.kind,
-            "flags": message.flags,
-            "need_reply": message.need_reply,
-            "size": message.size,
-            **({} if message.msgid is None else {"msgid": message.msgid, "error": message.error or 0}),
-            # octets that nobody explains are there once, as bytes
-            "fields": {} if raw else decoded.fields or ({"rest": decoded.rest} if decoded.rest else {}),
-            "names": decoded.names,
-            "info": message.info,
+            **_same(message),
             "answers": message.answers,
             "latency_ns": message.latency_ns,
             "findings": [finding(one, message.protocol) for one in message.findings],
@@ -143,6 +105,32 @@ class Json:
         return _encode(values) + "\n"
 
 
+def _same(message: Message) -> dict[str, Any]:
+    """What follows from a message's octets, its sender and what was agreed on."""
+    decoded = message.decoded
+    number = {} if message.msgid is None else {"msgid": message.msgid, "error": message.error or 0}
+    fields: Mapping[str, object] = decoded.fields
+    if message.kind == "raw":
+        fields = {}
+    elif not fields and decoded.rest:
+        # octets that nobody explains are there once, as bytes
+        fields = {"rest": decoded.rest}
+    return {
+        "from": end_name(message.protocol, message.sender),
+        "protocol": message.protocol,
+        "message": message.name,
+        "id": message.id,
+        "kind": message.kind,
+        "flags": message.flags,
+        "need_reply": message.need_reply,
+        "size": message.size,
+        **number,
+        "fields": fields,
+        "names": decoded.names,
+        "info": message.info,
+    }
+
+
 def descriptor(fd: Descriptor) -> dict[str, Any]:
     return {
         "role": fd.role,
@@ -155,6 +143,20 @@ def descriptor(fd: Descriptor) -> dict[str, Any]:
         "eventfd_id": fd.eventfd_id,
         "name": fd.name,
     }
+
+
+def _descriptor(fd: Descriptor) -> str:
+    """``descriptor``, written; what is not a number or null has no character that JSON would escape, but for names."""
+    role, kind, access, device, inode, size, seals, number, name = fd
+    return (
+        f'{{"role": "{role}", "kind": "{kind if kind in _KINDS else "other"}", "device": {device}, "inode": {inode}, '
+        f'"size": {_number(size)}, "access": "{access}", "seals": {_number(seals)}, "eventfd_id": {_number(number)}, '
+        f'"name": {_encode(name)}}}'
+    )
+
+
+def _number(value: int | None) -> int | str:
+    return "null" if value is None else value
 
 
 def finding(one: Finding, protocol: str) -> dict[str, Any]:

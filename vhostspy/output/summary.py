@@ -33,11 +33,8 @@ class Summary:
     """Counts one capture's items; ``lines`` and ``values`` say what came of it."""
 
     def __init__(self) -> None:
-        self.messages = 0
-        self.raw = 0
-        self.first_ns: int | None = None
-        self.last_ns = 0
-        self.last_wall_ns = 0
+        self.first: Message | None = None
+        self.last: Message | None = None
         #: (protocol, channel, who asked, name or number, kind) -> how many
         self.counts: dict[tuple[str, str, int, str, str], int] = {}
         self.slowest: list[_Slow] = []
@@ -47,13 +44,10 @@ class Summary:
         self.findings: dict[str, int] = {}
 
     def add(self, message: Message) -> None:
-        self.messages += 1
         kind = message.kind
-        if kind == "raw":
-            self.raw += 1
-            name = "(unread octets)"
-        else:
-            name = message.name or f"unknown {message.id}"
+        name = message.name
+        if name is None:
+            name = "(unread octets)" if kind == "raw" else f"unknown {message.id}"
         key = (message.protocol, message.channel, message.sender, name, kind)
         counts = self.counts
         if key in counts:
@@ -62,10 +56,9 @@ class Summary:
             if len(counts) >= _MOST_NAMES:
                 key = (*key[:3], "others", kind)  # numbers that no row knows may be anything
             counts[key] = counts.get(key, 0) + 1
-        if self.first_ns is None:
-            self.first_ns = message.monotonic_ns
-        self.last_ns = message.monotonic_ns
-        self.last_wall_ns = message.time_ns
+        if self.first is None:
+            self.first = message
+        self.last = message
         if message.awaited:
             if len(self.awaited) < _MOST_AWAITED:
                 self.awaited[message.session, message.no] = name
@@ -84,10 +77,27 @@ class Summary:
         for finding in message.findings:
             self.findings[finding.severity] = self.findings.get(finding.severity, 0) + 1
 
+    @property
+    def messages(self) -> int:
+        return sum(self.counts.values())
+
+    @property
+    def raw(self) -> int:
+        """Pieces that could not be framed."""
+        return sum(count for (*_, kind), count in self.counts.items() if kind == "raw")
+
+    @property
+    def duration_ns(self) -> int:
+        """From the first message to the last."""
+        return (
+            self.last.monotonic_ns - self.first.monotonic_ns if self.first is not None and self.last is not None else 0
+        )
+
     def as_event(self, sessions: Mapping[int, Session]) -> Event:
         """The last line of JSON output; its time is the last message's."""
         text, facts = self.text(sessions), self.values(sessions)
-        return Event("summary", self.last_wall_ns, self.last_ns, 0, "", 0, None, "", text, facts)
+        time_ns, monotonic_ns = (self.last.time_ns, self.last.monotonic_ns) if self.last is not None else (0, 0)
+        return Event("summary", time_ns, monotonic_ns, 0, "", 0, None, "", text, facts)
 
     def values(self, sessions: Mapping[int, Session]) -> dict[str, Any]:
         """The summary as an event's facts, for programs."""
@@ -96,7 +106,7 @@ class Summary:
             "raw": self.raw,
             "failed": self.failed,
             "unanswered": [no for _, no in self.awaited],
-            "duration_ns": self.last_ns - self.first_ns if self.first_ns is not None else 0,
+            "duration_ns": self.duration_ns,
             "names": [
                 {"protocol": protocol, "channel": channel, "from": end_name(protocol, sender), "message": name,
                  "kind": kind, "count": count}
@@ -111,12 +121,11 @@ class Summary:
 
     def text(self, sessions: Mapping[int, Session]) -> str:
         """One sentence."""
-        lasted = self.last_ns - self.first_ns if self.first_ns is not None else 0
         parts = [plural(self.messages, "message")]
         if len(sessions) > 1:
             parts[0] += f" in {max(sessions)} sessions"
         if self.messages > 1:
-            parts.append(duration(lasted))
+            parts.append(duration(self.duration_ns))
         if self.failed:
             parts.append(f"{self.failed} refused")
         waiting = len(self.awaited) + self.unanswered
