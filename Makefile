@@ -74,11 +74,11 @@ fuzz: $(READY)
 	$(PYTEST) -m '(hypothesis or fuzz) and not peers' --hypothesis-profile=fuzz
 	$(BIN)/python -m tests.fuzz $(FUZZ)
 
-# other writers of pcapng are yardsticks, not needed; where they cannot be had their rows say so
+# BENCH=--quick only sees that it runs. Other writers of pcapng are yardsticks: without them, their rows are skipped
 bench: $(READY)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check dpkt python-pcapng || true
-	$(BIN)/python -m benchmarks.ladder
-	$(BIN)/python -m benchmarks.reading
+	$(BIN)/python -m benchmarks.ladder $(BENCH)
+	$(BIN)/python -m benchmarks.reading $(BENCH)
 
 # SID=--stale where the mirror stands still
 test-sid: peers
