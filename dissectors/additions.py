@@ -88,6 +88,7 @@ def _check(message: Message, channel: Channel) -> None:
                     raise ValueError(f"{name}: {each.name} has two members called {member!r}")
             if each.when is not None and each.when[0] not in _integers(each):
                 raise ValueError(f"{name}: {each.name}: {each.when[0]!r}, which 'when' asks for, is no integer in it")
+            _check_words(name, each)
             for member, number in _counted(each):
                 if number not in names[: names.index(member)]:
                     raise ValueError(
@@ -100,6 +101,19 @@ def _members(layout: Layout) -> list[str]:
     for member in layout.members:
         names += [part.name for part in member.parts] if isinstance(member, Word) else [member.name]
     return names
+
+
+def _check_words(name: str, layout: Layout) -> None:
+    words = [member for member in layout.members if isinstance(member, Word)]
+    if len(words) > 1:
+        raise ValueError(f"{name}: {layout.name} has {len(words)} words, whose other bits would both be 'reserved'")
+    for word in words:
+        bits = [bit for part in word.parts for bit in range(part.low, part.low + max(part.width, 1))]
+        if len(set(bits)) < len(bits) or min(bits, default=0) < 0 or max(bits, default=0) >= _WIDTHS[word.type]:
+            raise ValueError(f"{name}: {layout.name}: parts of a word lie side by side, within its {word.type}")
+
+
+_WIDTHS = {"u8": 8, "u16": 16, "u32": 32, "u64": 64, "i32": 32, "i64": 64}
 
 
 def _integers(layout: Layout) -> set[str]:

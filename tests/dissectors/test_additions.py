@@ -24,7 +24,7 @@ from ..capture.support import ROWS, writing
 
 ROOT = Path(__file__).parent.parent.parent
 DOCUMENT = (ROOT / "docs" / "dissectors.md").read_text("utf-8")
-(EXAMPLE,) = re.findall(r"```python\n(.*?)```", DOCUMENT, re.DOTALL)
+EXAMPLE, CROSVM = re.findall(r"```python\n(.*?)```", DOCUMENT, re.DOTALL)
 SET_VRING_SHARE = 46
 
 
@@ -67,6 +67,19 @@ def session(tmp_path: Path) -> Path:
 
 def test_the_example_is_ten_lines() -> None:
     assert len([line for line in EXAMPLE.splitlines() if line]) <= 10
+
+
+def test_crosvms_messages_come_first_when_they_are_added(tmp_path: Path) -> None:
+    before = registry.row("vhost-user", "main", FRONT_END, 43, 0)
+    assert before is not None and before.name == "CHECK_DEVICE_STATE"
+    (tmp_path / "crosvm.py").write_text(CROSVM)
+    load(str(tmp_path / "crosvm.py"))
+    for number, name in ((43, "WAKE"), (44, "SNAPSHOT")):
+        row = registry.row("vhost-user", "main", FRONT_END, number, 0)
+        assert row is not None and row.name == name
+    # what has a size of its own stays what it is
+    draft = registry.row("vhost-user", "main", FRONT_END, 44, 8)
+    assert draft is not None and draft.name == "GET_VRING_BASE_SKIP_DRAIN"
 
 
 def test_no_release_knows_its_message() -> None:
@@ -195,6 +208,16 @@ def of(*members: Any) -> dict[str, Any]:
         (of(Array("many", Layout("inner", (Field("flags", "u8"),), "here"), 2)), "a member of inner cannot be called"),
         (of(Array("many", Layout("none", (Bytes("data", None),), "here"), None)), "none may be empty"),
         (of(Bytes("data", "length")), "DRAFT: odd: 'length', which tells of data, is no member before it"),
+        (
+            of(Word("u8", (Part("a", 0, 1),)), Word("u8", (Part("b", 0, 1),))),
+            "DRAFT: odd has 2 words, whose other bits would both be 'reserved'",
+        ),
+        (of(Word("u8", (Part("a", 0, 4), Part("b", 3, 1)))), "DRAFT: odd: parts of a word lie side by side"),
+        (of(Word("u8", (Part("a", 6, 3),))), "DRAFT: odd: parts of a word lie side by side"),
+        (
+            {"request": (Layout("odd", (Bytes("a", 4),), "here", when=("a", (1,))),)},
+            "DRAFT: odd: 'a', which 'when' asks for, is no integer in it",
+        ),
         ({"others": (message(text=""),)}, "DRAFT: source"),
     ],
     ids=str,

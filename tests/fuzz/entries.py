@@ -7,8 +7,10 @@ thing. Everything else is found. ``seeds`` are examples to begin with.
 from __future__ import annotations
 
 import ast
+import atexit
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -246,20 +248,19 @@ def conversation(octets: bytes) -> list[Record]:
 
 def session(octets: bytes) -> None:
     """Whatever peers say, it is followed, judged, and shown in each form."""
-    records = conversation(octets)
-    for show in (Show(json=True), Show(look=Look(verbose=True, octets=True))):
-        lines: list[str] = []
-        pipeline = Pipeline(rules=Rules())
-        printer = Printer(show, pipeline, lines.append)
-        for record in records:
-            printer.items(pipeline.feed(record))
-        printer.end()
-        text = "".join(lines)
-        if show.json:
-            for line in text.splitlines():
-                json.loads(line)
-        else:
-            assert all(line.isprintable() for line in text.split("\n"))
+    in_json = len(octets) & 1 == 1
+    lines: list[str] = []
+    pipeline = Pipeline(rules=Rules())
+    printer = Printer(Show(json=in_json, look=Look(verbose=True, octets=True)), pipeline, lines.append)
+    for record in conversation(octets):
+        printer.items(pipeline.feed(record))
+    printer.end()
+    text = "".join(lines)
+    if in_json:
+        for line in text.splitlines():
+            json.loads(line)
+    else:
+        assert all(line.isprintable() for line in text.split("\n"))
 
 
 def session_seeds() -> Iterator[bytes]:
@@ -350,7 +351,8 @@ def explained(octets: bytes) -> None:
     found = book().find(text)
     for subject in found[:3]:
         assert explain.render(subject.article(), 80)
-    if not found:
+    # near names take a thousand times as long
+    if not found and octets[-1:] in (b"e", b"0", b"_"):
         assert all(isinstance(name, str) for name in book().near(text))
 
 
@@ -362,7 +364,10 @@ def explained_seeds() -> Iterator[bytes]:
 @lru_cache
 def _file() -> str:
     """A file to be written anew for each example; as long as the process lives."""
-    return os.path.join(tempfile.mkdtemp(prefix="vhostspy-fuzz-"), "file")
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    folder = tempfile.mkdtemp(prefix="vhostspy-fuzz-", dir=memory)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return os.path.join(folder, "file")
 
 
 def baseline(octets: bytes) -> None:

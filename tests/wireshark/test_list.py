@@ -207,7 +207,7 @@ def test_conversations_are_between_the_ends(tshark: Tshark, name: str, ends: str
     path = tshark.file("session.pcapng", (CAPTURES / f"{name}.pcapng").read_bytes())
     said = messages(path)
     front, back = ends.split()
-    found = {}
+    found: dict[tuple[str, str], int] = {}
     for one, other, there, here in conversations(tshark.run("-N", "n", "-q", "-r", path, "-z", "conv,udp")):
         found |= {(one, other): there, (other, one): here}
     for port, channel in ((1, "main"), (2, "backend"), (4, "second")):
