@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from vhostspy.capture.reader import Reader
+from vhostspy.commands.check import Asked, check
 from vhostspy.output.printer import Printer, Show
 from vhostspy.pipeline import Pipeline
 
@@ -53,6 +55,18 @@ def test_nothing_in_a_recorded_session_is_unexplained(capture: Path) -> None:
     answered = {message["answers"] for message in messages}
     requests = [message for message in messages if message["kind"] == "request"]
     assert [request for request in requests if request["need_reply"] and request["no"] not in answered] == []
+
+
+@pytest.mark.parametrize("capture", CAPTURES, ids=lambda path: path.stem)
+def test_what_a_capture_is_warned_of_is_explained_in_its_note(capture: Path) -> None:
+    """Errors and warnings, by rule; notes are remarks on what may well be so."""
+    report = check(str(capture), Asked(frozenset(), (None, None), None, frozenset()))
+    found = {rule for rule, severity in report.counts if severity != "note"}
+    notes = (ROOT / "captures/README.md").read_text().splitlines()
+    (note,) = (line for line in notes if f"`{capture.name}`" in line.partition("|")[2].partition("|")[0])
+    assert {rule for rule in found if rule not in note} == set()
+    # and what is explained is there
+    assert set(re.findall(r"\bV[UFG]-[A-Z]+-\d+|\bVG-\d+", note)) <= found
 
 
 def test_each_capture_has_a_note() -> None:
