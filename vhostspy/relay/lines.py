@@ -9,9 +9,9 @@ that followed it.
 from __future__ import annotations
 
 import os
-from functools import partial
+from os import RWF_NOWAIT, preadv, write
 from sys import byteorder
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .loop import Loop
@@ -19,11 +19,32 @@ if TYPE_CHECKING:
 ROLES = ("kick", "call")
 
 
-class Line(NamedTuple):
-    """From ``source``, which is read here, to ``target``; both are owned here."""
+class Line:
+    """From ``source``, which is read here, to ``target``; both are owned here. ``passed``: notifications so far."""
 
-    source: int
-    target: int
+    __slots__ = ("passed", "source", "target")
+
+    def __init__(self, source: int, target: int, passed: int) -> None:
+        self.source, self.target, self.passed = source, target, passed
+
+    def pass_on(self) -> None:
+        """Take what is there, if anything still is, and pass it on.
+
+        Reading does not wait, whatever the eventfd's mode, which is not ours to change. Raises OSError where the kernel
+        cannot do that (before 5.14).
+        """
+        try:
+            preadv(self.source, _octets, -1, RWF_NOWAIT)
+        except BlockingIOError:
+            return
+        self.passed += from_bytes(_count, byteorder)
+        write(self.target, _count)
+
+
+#: what was read last
+_count = bytearray(8)
+_octets = [_count]
+from_bytes = int.from_bytes
 
 
 class Lines:
@@ -33,8 +54,13 @@ class Lines:
         self.loop = loop
         #: (role, ring) -> its eventfds
         self._open: dict[tuple[str, int], Line] = {}
-        #: notifications passed on, of all eventfds that the ring has had
-        self.passed: dict[tuple[str, int], int] = {}
+        #: notifications of those that the ring had before
+        self._before: dict[tuple[str, int], int] = {}
+
+    @property
+    def passed(self) -> dict[tuple[str, int], int]:
+        """Notifications passed on, of all eventfds that a ring has had."""
+        return self._before | {key: line.passed for key, line in self._open.items()}
 
     def replace(self, role: str, ring: int, fd: int) -> int | None:
         """What to pass on instead of the eventfd ``fd`` (the caller's), which the caller then owns; None: as it is.
@@ -49,17 +75,16 @@ class Lines:
             made.append(os.dup(fd))
             made.append(os.eventfd(0, os.EFD_CLOEXEC))
             made.append(os.dup(made[1]))
-            _take(made[1])  # whether that can be done at all
+            Line(made[1], made[1], 0).pass_on()  # whether that can be done at all
         except OSError:
             for one in made:
                 os.close(one)
             return None
         theirs, ours, outgoing = made
-        line = Line(theirs, ours) if role == "kick" else Line(ours, theirs)
+        before = self._before.get((role, ring), 0)
+        line = Line(theirs, ours, before) if role == "kick" else Line(ours, theirs, before)
         self._open[role, ring] = line
-        self.passed.setdefault((role, ring), 0)
-        passing = partial(self._pass, role, ring, line)
-        self.loop.watch(line.source, self.loop.IN, passing, lambda number, events: passing())
+        self.loop.watch(line.source, self.loop.IN, line.pass_on, lambda number, events: line.pass_on())
         return outgoing
 
     def pending(self, role: str, ring: int) -> int | None:
@@ -78,34 +103,12 @@ class Lines:
         """The ring has no such line any more, or another one."""
         line = self._open.pop((role, ring), None)
         if line is not None:
-            self._pass(role, ring, line)
+            line.pass_on()
+            self._before[role, ring] = line.passed
             self.loop.unwatch(line.source)
-            for fd in line:
+            for fd in (line.source, line.target):
                 os.close(fd)
 
     def close(self) -> None:
         for role, ring in list(self._open):
             self.drop(role, ring)
-
-    def _pass(self, role: str, ring: int, line: Line) -> None:
-        """Take what is there, if anything still is, and pass it on."""
-        if _take(line.source):
-            count = int.from_bytes(_count, byteorder)
-            self.passed[role, ring] += count
-            os.eventfd_write(line.target, count)
-
-
-#: what was read last
-_count = bytearray(8)
-_counts = [_count]
-
-
-def _take(fd: int) -> bool:
-    """Read an eventfd without waiting, whatever its mode, which is not ours to change; whether there was something.
-
-    Raises OSError where the kernel cannot do that (before 5.14).
-    """
-    try:
-        return os.preadv(fd, _counts, -1, os.RWF_NOWAIT) == 8
-    except BlockingIOError:
-        return False
