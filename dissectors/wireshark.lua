@@ -1623,13 +1623,22 @@ function spy.dissector(tvb, pinfo, tree)
   return #s
 end
 
+-- Who may have sent it, where no record says that: the end that has such a message, or that answers it.
+local function likely_sender(channel, s)
+  if #s < channel.length then return 0 end
+  local messages = channel.messages[0]
+  local asker = messages and messages[word(s, channel.id_at, channel.id_size)] and 0 or 1
+  return both(word(s, channel.flags_at, 4), channel.reply_mask) == channel.reply_value and 1 - asker or asker
+end
+
 -- Called by other scripts, or by hand: the first channel's header, this machine's usual byte order, nothing agreed.
 for _, P in ipairs(PROTOCOLS) do
   function P.proto.dissector(tvb, pinfo, tree)
     if tvb:len() == 0 then return 0 end
     local s = tvb(0, tvb:len()):raw()
     local channel = P.channels.main and "main" or next(P.channels)
-    local record = { kind = 1, protocol = P.name, channel = channel, sender = 0, big = false, fds = 0, length = #s }
+    local record = { kind = 1, protocol = P.name, channel = channel, sender = likely_sender(P.channels[channel], s),
+      big = false, fds = 0, length = #s }
     local title, info = show_message(P, tvb, s, pinfo, tree, tree, record, { passed = true })
     set_columns(pinfo, P.name, join_words(title, info))
     return #s

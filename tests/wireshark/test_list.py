@@ -25,6 +25,7 @@ from .synthetic import said, write
 from .tshark import Tshark
 
 CAPTURES = Path(__file__).parent.parent.parent / "captures"
+DOCUMENT = (CAPTURES.parent / "docs/wireshark.md").read_text("utf-8")
 #: QEMU and a storage daemon, twice set up
 SESSION = CAPTURES / "c.pcapng"
 
@@ -225,6 +226,30 @@ def test_a_port_of_a_session_has_no_meaning(tshark: Tshark) -> None:
     path = write(tshark.folder / "many.pcapng", [said(SAMPLES[0])] * 60)
     text = tshark.run("-r", path, "-V")
     assert "Domain Name System" not in text and "Malformed" not in text
+
+
+@pytest.mark.parametrize(
+    ("protocol", "octets", "line"),
+    [
+        ("vhost_user", "01000000 05000000 08000000 0000004001000000", "GET_FEATURES  0x140000000"),
+        ("vhost_user", "0c000000 01000000 08000000 0300000000000000", "SET_VRING_KICK  ring 3"),
+        ("vhost_user_gpu", "04000000 00000000 0c000000 00000000 05000000 06000000", "CURSOR_POS  scanout 0 at 5,6"),
+        (
+            "vfio_user",
+            "0100 0b00 20000000 00000000 00000000 0010000000000000 4000000000000000",
+            "DMA_READ  64 bytes at 0x1000",
+        ),
+    ],
+)
+def test_messages_that_lie_elsewhere(tshark: Tshark, protocol: str, octets: str, line: str) -> None:
+    """As the document says: link type USER0, and nothing but the message."""
+    data = bytes.fromhex(octets)
+    packet = b"".join(number.to_bytes(4, "little") for number in (0, 0, len(data), len(data))) + data
+    # pcap 2.4, at most 64 KiB a packet, link type 147
+    head = bytes.fromhex("d4c3b2a1 0200 0400 00000000 00000000 00000100 93000000")
+    dump = tshark.file("dump.pcap", head + packet)
+    (table,) = re.findall(r"tshark -o 'uat:(.*?)' -r dump.pcap", DOCUMENT)
+    assert tshark.column(dump, "%i", "-o", f"uat:{table.replace('vhost_user', protocol)}") == [line]
 
 
 def test_colour_rules_are_filters(tshark: Tshark, session: Path) -> None:
