@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import gc
+import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
 from vhostspy.dissectors.rows import FRONT_END
@@ -17,6 +20,7 @@ from vhostspy.replay.script import SET_UP
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
+    from types import FrameType
 
     from vhostspy.message import Message
     from vhostspy.replay import Script
@@ -110,6 +114,14 @@ def run(options: Namespace) -> int:
             _print(sys.stdout, line)
         return 0
     _required(options)
+    try:
+        with _ended_in_order():
+            return _run(options)
+    except _Terminated:
+        return 128 + signal.SIGTERM  # as a shell would report it
+
+
+def _run(options: Namespace) -> int:
     people = sys.stderr if options.json else sys.stdout
     outcomes: list[Outcome] = []
     for name, script in _scripts(options):
@@ -129,6 +141,25 @@ def run(options: Namespace) -> int:
     return max(outcome.status for outcome in outcomes)
 
 
+class _Terminated(BaseException):
+    """SIGTERM has come."""
+
+
+@contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """SIGTERM leaves through all ``finally``: no socket stays behind, and the capture is whole."""
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _required(options: Namespace) -> None:
     """argparse cannot say: all of these, unless one asks for nothing but a list."""
     if (options.file is None) == (options.corpus is None):
@@ -141,6 +172,20 @@ def _required(options: Namespace) -> None:
         raise WrongUse("--adapt is for --as front-end: a back-end makes its offers first")
     if options.corpus and SIDES[options.as_] != FRONT_END:
         raise WrongUse("--corpus has front-ends: --as front-end")
+    if options.write is not None:
+        from vhostspy.corpus import scenarios
+
+        if options.corpus and len(scenarios(options.corpus)) > 1:
+            raise WrongUse(f"-w {options.write}: one file cannot hold all of --corpus {options.corpus}; name one of it")
+        if options.file is not None and _same(options.file, options.write):
+            raise WrongUse(f"-w {options.write}: is the capture that is played, and would be lost")
+
+
+def _same(one: str, other: str) -> bool:
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return False
 
 
 def _scripts(options: Namespace) -> Iterator[tuple[str, Script]]:
@@ -220,9 +265,16 @@ def _print(stream: TextIO | None, line: str) -> None:
 
 
 def _write(stream: TextIO | None, text: str) -> None:
-    if stream is not None:
+    """Who has closed our output has seen enough; the peer, and the exit status, have not."""
+    if stream is None:
+        return
+    try:
         stream.write(text)
         stream.flush()
+    except BrokenPipeError:
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, stream.fileno())
+        os.close(nothing)
 
 
 def write(path: str, text: str) -> None:

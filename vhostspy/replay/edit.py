@@ -24,7 +24,7 @@ Hook = Callable[[Message], object]
 
 
 def load(path: str | os.PathLike[str]) -> Hook:
-    """The function ``edit`` of a file of Python. Raises WrongUse where there is none, and what the file raises."""
+    """The function ``edit`` of a file of Python. Raises WrongUse where there is none, or the file fails."""
     from runpy import run_path
 
     name = os.fspath(path)
@@ -34,6 +34,8 @@ def load(path: str | os.PathLike[str]) -> Hook:
         raise WrongUse(f"{name}: {error.strerror}") from None
     except SyntaxError as wrong:
         raise WrongUse(f"{wrong.filename or name}, line {wrong.lineno}: {wrong.msg}") from None
+    except (Exception, SystemExit) as wrong:  # somebody else's code
+        raise WrongUse(f"{name}: {type(wrong).__name__}: {wrong}") from wrong
     if not callable(found):
         raise WrongUse(f"{name}: has no function edit(message)")
     hook: Hook = found
@@ -51,7 +53,7 @@ def edited(hook: Hook | None, message: Message) -> list[bytes]:
         return _octets(message, answer)
     except WrongUse:
         raise
-    except Exception as wrong:  # somebody else's code
+    except (Exception, SystemExit) as wrong:  # somebody else's code
         raise WrongUse(f"--edit: {message.name} #{message.no}: {type(wrong).__name__}: {wrong}") from wrong
 
 

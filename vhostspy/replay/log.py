@@ -50,10 +50,17 @@ class Log:
             self._writer = Writer(fd)
         self.eager = self._writer is not None or see is not None
 
-    def close(self) -> None:
-        if self._writer is not None:
-            self.event("end", "the capture is complete")
-            self._writer.close()
+    def close(self) -> str:
+        """End the capture, if there is one; what is wrong with it, in a sentence, or nothing. May be called twice."""
+        writer = self._writer
+        if writer is None:
+            return ""
+        self.event("end", "the capture is complete")
+        self._writer = None
+        writer.close()
+        if writer.error is None:
+            return ""
+        return f"the capture is not complete: {writer.error.strerror}; {writer.lost_messages} messages are not in it"
 
     def session(self, number: int) -> Session:
         """The session's state behind all that has passed."""

@@ -27,6 +27,7 @@ from .act import Act
 from .log import Log
 from .outcome import Outcome, Played
 from .script import Script
+from .stage import LONGEST_S
 from .store import Identity, Store, identity
 
 #: what a hook makes of a message that is to be sent: see ``edit``
@@ -98,7 +99,7 @@ class Meeting:
         poll.register(listener.socket, select.POLLIN)
         deadline = monotonic() + self.timeout_s
         while (left := deadline - monotonic()) > 0:
-            poll.poll(left * 1000)
+            poll.poll(min(left, LONGEST_S) * 1000)
             try:
                 return listener.socket.accept()[0]
             except BlockingIOError:
@@ -201,9 +202,10 @@ def replay(
         settings = Settings(SIDES[as_], strictness, unmatched, timing, timeout_s, edit)
         log = Log(device, write, see)
         try:
-            return play(script, settings, where, log)
+            outcome = play(script, settings, where, log)
         finally:
-            log.close()
+            trouble = log.close()
+        return outcome._replace(failure=outcome.failure or trouble)
     finally:
         if meeting is None:
             where.close()

@@ -86,7 +86,8 @@ def junit(outcomes: Iterable[Outcome]) -> Iterator[str]:
         )
         for session in outcome.sessions:
             yield (
-                f'<testcase classname="vhostspy.replay" name="{xml(escape(outcome.name))} session {session.number}" '
+                f'<testcase classname="vhostspy.replay" '
+                f"name={quoteattr(f'{escape(outcome.name)} session {session.number}')} "
                 f'time="{session.took_ns / 1e9:.6f}">'
             )
             if session.mismatches:

@@ -10,6 +10,8 @@ from .script import Part
 from .store import Store
 from .wire import Wire
 
+#: the longest wait that is asked of the kernel at once, in seconds
+LONGEST_S = 1e6
 #: the protocol that is spoken on a channel that came as a descriptor
 _PROTOCOLS = {"backend": "vhost-user", "gpu": "vhost-user-gpu", "second": "vfio-user"}
 
@@ -61,8 +63,8 @@ class Stage:
         """Wait for at most that long; the channels on which something has come. Pipes and queues are seen to."""
         if not self._plain:
             self._watch()
-        # rounded up: a wait that ends too early would be repeated
-        found = self._poll.poll(for_s * 1000 + 0.999 if for_s else 0)
+        # rounded up: a wait that ends too early would be repeated; the kernel counts up to some 24 days
+        found = self._poll.poll(min(for_s, LONGEST_S) * 1000 + 0.999 if for_s else 0)
         if len(found) == 1 and found[0][1] == select.POLLIN and found[0][0] in self._by_fd:  # as nearly always
             return [self._by_fd[found[0][0]]]
         wires: list[Wire] = []

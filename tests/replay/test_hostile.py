@@ -1,0 +1,179 @@
+"""Peers, files and people that do what they should not: a sentence, the right status, and nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic, sleep
+from xml.etree import ElementTree
+
+import pytest
+
+from vhostspy.demo.back_end import BackEnd
+from vhostspy.demo.block import Disk
+from vhostspy.errors import WrongUse
+from vhostspy.replay.edit import load
+from vhostspy.replay.player import Meeting
+
+from .support import SECTORS, recorded, to_back_end, whole_session
+
+ROOT = Path(__file__).parents[2]
+COMMAND = [sys.executable, "-m", "vhostspy", "replay"]
+
+
+@pytest.fixture(scope="module")
+def capture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("hostile") / "demo.pcapng"
+    path.write_bytes(recorded(whole_session))
+    return path
+
+
+@contextmanager
+def serving(path: Path, sectors: int = SECTORS) -> Iterator[str]:
+    """A back-end that serves one connection."""
+    with socket.socket(socket.AF_UNIX) as listener, BackEnd(Disk(sectors)) as served:
+        listener.bind(str(path))
+        listener.listen()
+        listener.settimeout(30)
+
+        def run() -> None:
+            served.serve(listener.accept()[0])
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        yield str(path)
+        served.stop()
+        thread.join(30)
+        assert not thread.is_alive()
+
+
+# -- people
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("1/0", "ZeroDivisionError"),
+        ("import sys; sys.exit(0)", "SystemExit"),
+        ("import nothing_by_this_name", "nothing_by_this_name"),
+    ],
+)
+def test_a_file_for_edit_that_fails(tmp_path: Path, text: str, said: str) -> None:
+    rule = tmp_path / "rule.py"
+    rule.write_text(text)
+    with pytest.raises(WrongUse, match=said) as wrong:
+        load(rule)
+    assert str(rule) in str(wrong.value)
+
+
+def test_a_folder_for_edit(tmp_path: Path) -> None:
+    with pytest.raises(WrongUse):
+        load(tmp_path)
+
+
+def test_an_edit_that_wants_to_end_the_program(capture: Path) -> None:
+    def leave(_: object) -> object:
+        raise SystemExit(0)
+
+    with pytest.raises(WrongUse, match="SystemExit"):
+        to_back_end(capture.read_bytes(), edit=leave)
+
+
+@pytest.mark.parametrize("timeout_s", [9e8, 1e300])
+def test_a_wait_that_is_longer_than_the_kernel_counts(capture: Path, timeout_s: float) -> None:
+    assert to_back_end(capture.read_bytes(), timeout_s=timeout_s).status == 0
+
+
+def test_a_wait_for_a_connection_that_is_longer_than_the_kernel_counts(tmp_path: Path) -> None:
+    meeting = Meeting(listen=str(tmp_path / "l.sock"), timeout_s=9e8)
+    with socket.socket(socket.AF_UNIX) as peer:
+        peer.connect(str(tmp_path / "l.sock"))
+        meeting.meet(False).close()
+    meeting.close()
+
+
+def refused(*arguments: object) -> str:
+    found = subprocess.run(
+        [*COMMAND, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert found.returncode == 2, found.stdout
+    return found.stderr
+
+
+def test_the_capture_is_not_overwritten_with_its_own_replay(capture: Path) -> None:
+    before = capture.read_bytes()
+    link = capture.with_name("link.pcapng")
+    link.symlink_to(capture)
+    said = refused(capture, "--as", "front-end", "--connect", "x", "-w", link)
+    assert "is the capture that is played" in said
+    assert capture.read_bytes() == before
+
+
+def test_one_file_for_many_captures(tmp_path: Path) -> None:
+    said = refused("--corpus", "blk", "--as", "front-end", "--connect", "x", "-w", tmp_path / "x.pcapng")
+    assert "one file cannot hold all" in said
+
+
+def test_junit_of_a_file_with_any_name(capture: Path, tmp_path: Path) -> None:
+    odd = tmp_path / 'a"b<&>\x01.pcapng'
+    odd.write_bytes(capture.read_bytes())
+    junit = tmp_path / "junit.xml"
+    with serving(tmp_path / "be.sock") as path:
+        command = [*COMMAND, str(odd), "--as", "front-end", "--connect", path, "--junit", str(junit)]
+        assert subprocess.run(command, cwd=ROOT, capture_output=True, timeout=60, check=False).returncode == 0
+    (case,) = ElementTree.parse(junit).getroot().iter("testcase")
+    assert 'a"b<&>\\x01.pcapng session 1' in (case.get("name") or "")
+
+
+# -- the system
+
+
+def test_who_reads_no_more_changes_nothing(capture: Path, tmp_path: Path) -> None:
+    """The replay goes on to its end, and the mismatch is told by the status."""
+    with serving(tmp_path / "be.sock", 2 * SECTORS) as path:
+        reading, writing = os.pipe()
+        os.close(reading)
+        kept = tmp_path / "kept.pcapng"
+        command = [*COMMAND, str(capture), "--as", "front-end", "--connect", path, "-v", "-w", str(kept)]
+        found = subprocess.run(command, cwd=ROOT, stdout=writing, stderr=subprocess.PIPE, timeout=60, check=False)
+        os.close(writing)
+    assert (found.returncode, found.stderr) == (1, b"")
+    assert b"the capture is complete" in kept.read_bytes()
+
+
+def test_a_full_disk_is_told(capture: Path) -> None:
+    outcome = to_back_end(capture.read_bytes(), write="/dev/full")
+    assert outcome.status == 3
+    assert "the capture is not complete: No space left on device" in outcome.text
+    assert outcome.sent and not outcome.mismatches
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_leaves_nothing_behind(capture: Path, tmp_path: Path, number: signal.Signals) -> None:
+    path, kept = tmp_path / "l.sock", tmp_path / "kept.pcapng"
+    process = subprocess.Popen(
+        [*COMMAND, str(capture), "--as", "back-end", "--listen", str(path), "-w", str(kept)],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+    until(lambda: path.exists() and kept.exists())
+    process.send_signal(number)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 128 + number
+    assert said == b""
+    assert not path.exists()
+    assert b"the capture is complete" in kept.read_bytes()
+
+
+def until(true: Callable[[], bool]) -> None:
+    deadline = monotonic() + 20
+    while not true():
+        assert monotonic() < deadline
+        sleep(0.01)
