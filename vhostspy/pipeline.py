@@ -43,6 +43,7 @@ class Snapshot(NamedTuple):
     due_ns: int
     called_off: frozenset[tuple[int, int]]
     last_ns: int
+    highest: int
 
 
 class Pipeline:
@@ -67,12 +68,14 @@ class Pipeline:
         #: (session, request's number) of those that an end of file has already called unanswered
         self._called_off: set[tuple[int, int]] = set()
         self._last_ns = 0
+        #: the highest number of a message; where captures were merged, lower ones may follow
+        self._highest = 0
 
     def snapshot(self) -> Snapshot:
         """What is known now, to go on from later: a copy that shares all that is immutable."""
         return Snapshot(
             self.device, tuple(self.sessions.values()), tuple(self._ended), dict(self._originals), dict(self._told),
-            self._due_ns, frozenset(self._called_off), self._last_ns,
+            self._due_ns, frozenset(self._called_off), self._last_ns, self._highest,
         )  # fmt: skip
 
     @classmethod
@@ -86,10 +89,15 @@ class Pipeline:
         pipeline._due_ns = known.due_ns
         pipeline._called_off = set(known.called_off)
         pipeline._last_ns = known.last_ns
+        pipeline._highest = known.highest
         return pipeline
 
     def feed(self, record: Record) -> Iterable[Item]:
         """What a record turns into, with the silences that were due before it."""
+        if record.number > self._highest:
+            if record.number > self._highest + 1:
+                self._missing(record)
+            self._highest = record.number
         now = record.monotonic_ns
         before = self._silences(now) if now > self._due_ns else ()
         if now > self._last_ns:
@@ -148,6 +156,19 @@ class Pipeline:
                 return judged(message, findings)
         return message
 
+    def _missing(self, record: Record) -> None:
+        """Numbers are left out before it: somebody has cut or filtered the capture.
+
+        One that begins with a later session lacks the earlier ones, and nothing of this.
+        """
+        if self._highest or record.session == 1 or record.channel not in ("main", ""):
+            self._after_gap()
+
+    def _after_gap(self) -> None:
+        self.sessions = {number: after_gap(one) for number, one in self.sessions.items()}
+        if self.rules is not None:
+            self.rules.lose()
+
     def _begin(self, record: Record) -> Session:
         if len(self.sessions) >= MOST_OPEN + MOST_ENDED:
             self._forget(next(iter(self.sessions)))
@@ -194,12 +215,16 @@ class Pipeline:
                 # what the relay was told holds for whoever reads its capture, unless they know better
                 self.device = _known_device(facts.get("device"))
             if event.event == "gap":
-                self.sessions = {number: after_gap(one) for number, one in self.sessions.items()}
+                self._after_gap()
             return [*self.finish(), event] if event.event == "end" else [event]
         session = self.sessions.get(record.session)
         if session is None:
             session = self._begin(record)
         if event.event in ("eof", "reset"):
+            last = facts.get("after")
+            if isinstance(last, int) and self._highest < last < _NEVER:
+                self._after_gap()
+                session = self.sessions[record.session]
             event = self._closing(session, event)
         before = session
         session = self.sessions[record.session] = step_event(session, event)

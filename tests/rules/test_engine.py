@@ -128,3 +128,11 @@ def test_the_same_of_vfio_user(sent: list[tuple[int, int, int, int, bytes, list[
     talk.event("eof", sender=0)
     talk.event("close")
     assert all(one.text and one.rule in BY_ID for one in talk.findings)
+
+
+def test_what_is_remembered_of_long_sessions_is_looked_through() -> None:
+    """Also of vfio-user, whose notes are of another kind."""
+    talk = Talk()
+    for number in range(5000):
+        talk.octets(pack("<HHIII", number, 13, 16, 0x10, 0), protocol="vfio-user")
+    assert talk.no == 5000

@@ -118,6 +118,11 @@ class Rules:
                     self._found(findings, rule, outcome, event, moment.memory)
         return tuple(findings)
 
+    def lose(self) -> None:
+        """Records are missing: of what was under way nothing is certain any more."""
+        for memory in self._memories.values():
+            memory.lose()
+
     def forget(self, session: int) -> None:
         """The session has ended."""
         self._memories.pop(session, None)

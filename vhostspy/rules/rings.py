@@ -122,6 +122,8 @@ def stands_still(moment: Moment) -> Outcome:
         )
         if ring.kick_count:
             text += f"; the kick eventfd counts {ring.kick_count}, which nobody takes"
+        elif ring.kick_count == 0 and not ring.no_notify:
+            text += "; the kick eventfd counts nothing, so its kick was taken, or there was none"
         unknown = waits(moment.after.device, ring.number) is None
         breaches.append(Breach(text, BACK_END, severity="note" if unknown else None))
     return breaches

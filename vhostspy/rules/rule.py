@@ -77,6 +77,11 @@ class Memory:
         #: see ``peers.Portraits``
         self.peers = peers
 
+    def lose(self) -> None:
+        """Messages are missing: what was noted may not hold any more."""
+        self.kept.clear()
+        self.clean.clear()
+
     def still_clean(self, session: Session) -> set[object]:
         """``clean``, for the session as it is."""
         if self._context is not session.context or self._offered != session[_OFFERED]:
@@ -104,6 +109,8 @@ class Memory:
     def trim(self) -> None:
         """Forget the oldest of notes that grow and grow; to be called now and then."""
         for notes in self.kept.values():
+            if not isinstance(notes, dict):
+                continue  # what vfio-user keeps has its own limits
             _trim(notes)
             for note in notes.values():
                 if isinstance(note, (dict, list, set)):

@@ -112,7 +112,8 @@ def unmap_reply(case: Case) -> Outcome:
         return None
     came = len(message.payload)
     request = asked(case)
-    bitmap = request is not None and request.fields.get("dma_flags", 0) & BITMAP
+    # of a command that was not seen
+    bitmap = request.fields.get("dma_flags", 0) & BITMAP if request is not None else not case.sure
     if came == 24 or came > 24 and bitmap:
         return None
     return f"{called(case)}: expected 24 bytes of payload{' and a bitmap' if bitmap else ''}, came {came}"

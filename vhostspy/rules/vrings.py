@@ -66,6 +66,9 @@ def changes_started_ring(case: Case) -> Outcome:
     if ring.addresses is not None and not any(ring.addresses[:3]):
         return None  # QEMU doesn't stop rings that it has nothing for
     after = case.after.rings[index]
+    was_known = {"SET_VRING_ADDR": ring.addresses, "SET_VRING_NUM": ring.size}.get(message.name or "", ring.base)
+    if was_known is None and not case.sure:
+        return None  # what it had was not seen, so this may be the same
     if message.name == "SET_VRING_ADDR":
         same = ring.addresses is not None and after.addresses is not None and ring.addresses[:3] == after.addresses[:3]
         if same:
@@ -273,7 +276,8 @@ def never_enabled(case: Case | Moment) -> Outcome:
     message, index = case.message, case.fields.get("index", -1)
     if message.name == "SET_VRING_KICK":
         ring = case.after.rings.get(index)
-        spoken_of = index in case.memory.of("VU-VR-15 enabled")
+        # what was enabled before the capture began was not seen
+        spoken_of = not case.sure or index in case.memory.of("VU-VR-15 enabled")
         if ring is not None and not ring.enabled and not spoken_of and (case.before.virtio_agreed or 0) & PROTOCOL_BIT:
             waiting[index] = (message.no, message.monotonic_ns)
     elif message.name == "SET_VRING_ENABLE":

@@ -88,11 +88,12 @@ def step_event(session: Session, event: Event) -> Session:
 
 
 def after_gap(session: Session) -> Session:
-    """Records are missing: anything may have been agreed on or answered meanwhile."""
+    """Records are missing: anything may have been agreed on, answered, started or stopped meanwhile."""
     context = session.context._replace(virtio_features=None, protocol_features=None)
     ledger = {key: queue._replace(waiting=(), unasked=None) for key, queue in session.ledger.items()}
     shown = displays.unsure(session.displays)
-    return _with_ledger(session._replace(whole=False, context=context, displays=shown), ledger)
+    session = session._replace(whole=False, context=context, displays=shown, rings={}, device_state=None)
+    return _with_ledger(session, ledger)
 
 
 def channel_ended(session: Session, channel: tuple[str, int]) -> Session:

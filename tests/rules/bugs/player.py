@@ -6,6 +6,7 @@ each record: what was sent after it is that much later.
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import socket
@@ -163,8 +164,8 @@ def play(relayed: Relayed, steps: Iterable[Step]) -> Played:
 
 def judge(
     records: Iterable[Record], played: Played, profile: tuple[str | None, str | None] = (None, None)
-) -> tuple[list[Finding], int]:
-    """What the rules find in the case's records, and the number of its message before the first."""
+) -> list[Finding]:
+    """What the rules find in the case's records; messages are numbered from 1."""
     pipeline = Pipeline(rules=Rules(profile=profile))
     found: list[Finding] = []
     silences = list(played.silences)
@@ -181,10 +182,16 @@ def judge(
         sent += is_message
         if record.session == first_session:
             record = record._replace(previous=0)  # other cases came by here before
-        moved = record._replace(monotonic_ns=record.monotonic_ns + later, time_ns=record.time_ns + later)
+        # as if they were a capture of their own
+        number = record.number - base + 1 if is_message and record.number else record.number
+        if record.kind == EVENT and base:
+            facts = json.loads(record.data)
+            if facts.get("after"):
+                record = record._replace(data=json.dumps(facts | {"after": facts["after"] - base + 1}).encode())
+        moved = record._replace(number=number, monotonic_ns=record.monotonic_ns + later, time_ns=record.time_ns + later)
         found += [one for item in pipeline.feed(moved) for one in item.findings]
     found += [one for event in pipeline.finish() for one in event.findings]
-    return found, base - 1
+    return found
 
 
 def _is_end(record: Record) -> bool:
