@@ -19,7 +19,7 @@ from vhostspy.inspection.sampling import event_of
 from vhostspy.memory.inflight import queue_of
 from vhostspy.memory.progress import Pace, Progress
 from vhostspy.memory.sample import rings_of
-from vhostspy.message import Event, end_name
+from vhostspy.message import Event, Finding, end_name
 from vhostspy.output.json import Json
 from vhostspy.output.rings import dirty_lines, inflight_lines, table
 from vhostspy.output.units import escape
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 GLANCE_S = 0.1
 #: how often what passes is followed, and notifications are counted, between two looks
 STEP_S = 0.01
+#: earlier findings on the screen
+MOST_FOUND = 8
 _CLEAR = "\x1b[H\x1b[2J"
 
 
@@ -64,6 +66,8 @@ def run(options: Namespace) -> int:
         return Live(options, attachment).run()
     except NoRelay as gone:
         raise Failure(str(gone)) from None
+    except KeyboardInterrupt:
+        return 0  # how --watch ends
     finally:
         attachment.close()
 
@@ -89,6 +93,8 @@ class Live:
         self.attachment = attachment
         self.progress = Progress()
         self.json = Json()
+        #: what was found before, which a screen that is painted anew must still tell
+        self.found: list[str] = []
         self.screen = bool(options.watch) and not options.json and sys.stdout.isatty()
 
     def run(self) -> int:
@@ -146,9 +152,13 @@ class Live:
                 continue
             more = [*inflight_lines(seen.inflight), *dirty_lines(seen.dirty)]
             lines = block(seen.session, event, self._paces(seen), seen.requests, more, ended)
+            at = time.strftime("%H:%M:%S", time.localtime(event.time_ns / 1e9))
+            self.found += [f"{at} session {event.session} {finding_line(finding)}" for finding in event.findings]
             text.append("\n".join((*lines, "", "")))
         if not text and not self.options.json:
             text = ["no session now\n"]
+        if self.screen and self.found:
+            text.append("found so far\n" + "".join(f"  {line}\n" for line in self.found[-MOST_FOUND:]))
         sys.stdout.write((_CLEAR if self.screen and not ended else "") + "".join(text))
         sys.stdout.flush()
 
@@ -172,10 +182,12 @@ def block(
     else:
         lines += [f"  {line}" for line in table(rings, paces, known, session.device)]
     lines += [f"  {line}" for line in more or ()]
-    for finding in event.findings:
-        who = "" if finding.who is None else f" ({'both' if finding.who == 2 else end_name('vhost-user', finding.who)})"
-        lines.append(f"  {finding.severity} {finding.rule}{who}: {escape(finding.text)}")
-    return lines
+    return lines + [f"  {finding_line(finding)}" for finding in event.findings]
+
+
+def finding_line(finding: Finding) -> str:
+    who = "" if finding.who is None else f" ({'both' if finding.who == 2 else end_name('vhost-user', finding.who)})"
+    return f"{finding.severity} {finding.rule}{who}: {escape(finding.text)}"
 
 
 # -- recorded
@@ -187,9 +199,9 @@ def _recorded(options: Namespace) -> int:
         raise WrongUse("--watch looks at a running relay; a capture does not change")
     pipeline = Pipeline(options.device, Rules())
     progress, write = Progress(), Json()
-    #: the last of each session, and what was found before
+    #: the last of each session, and what was found in all
     last: dict[int, tuple[Event, dict[int, Pace]]] = {}
-    findings: dict[int, list[str]] = {}
+    findings: dict[int, list[Finding]] = {}
     try:
         with Reader(options.what) as reader:
             for record in reader:
@@ -198,6 +210,7 @@ def _recorded(options: Namespace) -> int:
                         continue
                     if options.json:
                         sys.stdout.write(write.event(item))
+                    findings.setdefault(item.session, []).extend(item.findings)
                     rings = rings_of(item.facts)
                     last[item.session] = (
                         item,
@@ -215,6 +228,7 @@ def _recorded(options: Namespace) -> int:
         more = inflight_lines([queue for queue in queues if queue is not None])
         requests = event.facts.get("requests")
         known = {int(ring): texts for ring, texts in requests.items()} if isinstance(requests, dict) else {}
-        lines = block(pipeline.sessions[number], event, paces, known, more + findings.get(number, []))
+        event = event._replace(findings=tuple(findings[number]))
+        lines = block(pipeline.sessions[number], event, paces, known, more)
         sys.stdout.write("\n".join((*lines, "", "")))
     return 0

@@ -1,0 +1,126 @@
+"""``vhostspy rings`` and the relay's options for it, as called."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.relay.harness import Relayed
+from vhostspy.cli import main
+from vhostspy.inspection.sampling import put
+
+from .driver import SET_MEM_TABLE, SET_VRING_CALL, Pair
+
+
+@pytest.fixture
+def pair(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
+    with Relayed(folder, keep_memory=True) as relayed, Pair(relayed) as made:
+        yield made
+
+
+def rings(pair: Pair, *options: str) -> int:
+    pair.relayed.call(lambda: pair.relayed.relay.writer.flush())
+    return main(["rings", *options])
+
+
+def test_a_table(pair: Pair, capsys: pytest.CaptureFixture[str]) -> None:
+    pair.set_up()
+    pair.make_available(5)
+    assert rings(pair, pair.relayed.front_path, "--requests", "--device", "block") == 0
+    session, head, ring, request, *_ = capsys.readouterr().out.splitlines()
+    assert session.startswith("session 1") and session.endswith("block")
+    assert head.split()[:4] == ["ring", "state", "size", "available"]
+    assert ring.split()[:6] == ["0", "runs", "64", "1", "0", "1"]
+    assert request.strip() == "read 0 sectors at 0"
+
+
+def test_json(pair: Pair, capsys: pytest.CaptureFixture[str]) -> None:
+    pair.set_up()
+    assert rings(pair, "--json") == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    told = json.loads(line)
+    assert (told["event"], told["session"]) == ("sample", 1)
+    assert told["rings"][0]["available"] == 0
+    assert "kind" not in told and told["text"]
+
+
+def test_a_session_without_rings(pair: Pair, capsys: pytest.CaptureFixture[str]) -> None:
+    assert rings(pair) == 0
+    assert "no ring has been given a place yet" in capsys.readouterr().out
+
+
+def test_in_flight_requests_of_a_region(pair: Pair, capsys: pytest.CaptureFixture[str]) -> None:
+    """What a back-end had taken when it was killed: by its own books."""
+    pair.set_up()
+    region = os.memfd_create("inflight")
+    os.ftruncate(region, 4096)
+    entries = b"".join(struct.pack("=B5xHQ", at in (2, 5), 0, 100 - at) for at in range(64))
+    os.pwrite(region, struct.pack("=QHHHH", 0, 1, 64, 0, 0) + entries, 0)
+    pair.say(32, struct.pack("=QQHH", 4096, 0, 1, 64), [region])
+    os.close(region)
+    assert rings(pair) == 0
+    assert "queue 0: 2 requests to do again (5 2), used index 0" in capsys.readouterr().out
+
+
+def test_of_a_capture(pair: Pair, capsys: pytest.CaptureFixture[str]) -> None:
+    pair.set_up()
+    attachment = pair.attach()
+    for index in range(3):
+        pair.make_available(index)
+        (seen,) = attachment.look()
+        put(attachment, seen)
+    capture = str(pair.relayed.capture)
+    assert rings(pair, capture) == 0
+    assert capsys.readouterr().out.splitlines()[2].split()[:6] == ["0", "runs", "64", "3", "0", "3"]
+    assert rings(pair, capture, "--json") == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["rings"][0]["available"] for line in lines] == [1, 2, 3]
+    assert main(["show", capture]) == 0
+    assert "available" not in capsys.readouterr().out, "they are many, and not what passed"
+    assert main(["show", "-v", capture]) == 0
+    assert "ring 0: 3 available, 0 used" in capsys.readouterr().out
+
+
+def test_samples_come_back_from_a_relay_that_counts_each(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
+    with Relayed(folder, keep_memory=True, exact_kicks=True) as relayed, Pair(relayed) as pair:
+        pair.set_up()
+        attachment = pair.attach()
+        for head in range(3):
+            pair.make_available(head)
+        ring = attachment.look()[0].rings[0]
+        assert (ring.exact, ring.kicks, ring.kick_count, ring.calls) == (True, 3, 3, 0)
+        pair.say(SET_VRING_CALL, struct.pack("=Q", 1 << 8))  # polling from now on
+        pair.say(SET_MEM_TABLE, struct.pack("=II", 0, 0))
+
+
+@pytest.mark.parametrize(
+    "words, sentence",
+    [
+        (["rings", "/nowhere.sock"], "no relay of this user runs on /nowhere.sock"),
+        (["rings", "README.md"], "not a capture"),
+        (["rings", "captures/s.pcapng"], "record with --sample-rings"),
+        (["rings", "captures/s.pcapng", "--watch"], "a capture does not change"),
+        (["--listen", "a", "--connect", "b", "--sample-data"], "cannot go without"),
+        (["--listen", "a", "--connect", "b", "--sample-rings", "1", "--no-memory"], "cannot go with --no-memory"),
+        (["--listen", "a", "--connect", "b", "--sample-rings", "1", "--no-capture"], "cannot go with --no-capture"),
+        (["--listen", "a", "--connect", "b", "--sample-rings", "often"], "no number of seconds"),
+    ],
+)
+def test_what_cannot_be(
+    words: list[str], sentence: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
+    monkeypatch.chdir(Path(__file__).parents[2])
+    try:
+        status = main(words)
+    except SystemExit as end:
+        status = int(end.code or 0)
+    assert status in (2, 3)
+    assert sentence in " ".join(capsys.readouterr().err.split())
