@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ..pipeline.conversation import MS, SECOND
-from .steps import ACK, FRONT, MIB, USER, kick, region, running, set_up, table, with_memory
+from .steps import ACK, BACK, FRONT, MIB, USER, kick, region, running, set_up, table, with_memory
 from .talk import broken
 
 
@@ -54,3 +54,25 @@ def test_started_long_before_it_is_enabled(pause: int, wrong: bool) -> None:
     talk.pause(pause)
     no = talk.front_end("SET_VRING_ENABLE", index=0, num=1).no
     assert broken(talk, "VU-RACE-03") == [("note", FRONT, no)] * wrong
+
+
+@pytest.mark.parametrize(
+    "counts, enabled, wrong",
+    [
+        pytest.param((0, 1, 0), False, True, id="taken while disabled"),
+        pytest.param((0, 1, 1), False, False, id="it stays"),
+        pytest.param((0, 0, 0), False, False, id="none came"),
+        pytest.param((0, 1, 0), True, False, id="taken once enabled"),
+    ],
+)
+def test_a_kick_that_is_taken_while_the_ring_is_disabled(counts: tuple[int, ...], enabled: bool, wrong: bool) -> None:
+    """rust-vmm/vhost #247: a restored guest hung, as nobody looked at the ring once it was enabled."""
+    talk = with_memory()
+    set_up(talk)
+    no = kick(talk).no
+    for at, count in enumerate(counts):
+        if enabled and at == len(counts) - 1:
+            talk.front_end("SET_VRING_ENABLE", index=0, num=1)
+        ring = {"ring": 0, "layout": "split", "size": 256, "started": True, "enabled": False, "kick_count": count}
+        talk.event("sample", rings=[ring])
+    assert broken(talk, "VU-RACE-04") == [("warning", BACK, no)] * wrong

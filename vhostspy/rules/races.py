@@ -6,7 +6,8 @@ passes beside the socket (kicks, the guest's accesses to memory) is not seen, so
 
 from __future__ import annotations
 
-from vhostspy.dissectors.rows import FRONT_END
+from vhostspy.dissectors.rows import BACK_END, FRONT_END
+from vhostspy.memory.sample import rings_of
 
 from .gates import FRONT
 from .negotiation import PROTOCOL_BIT
@@ -101,3 +102,28 @@ def window_before_enable(case: Case) -> Outcome:
         return None
     text = f"SET_VRING_ENABLE: expected at once after SET_VRING_KICK #{no}, came {age(window)} later; kicks of ring "
     return Breach(f"{text}{index} in between may be lost", evidence=(no,))
+
+
+@rule("VU-RACE-04", "warning", "a kick of a ring that is not enabled yet stays there until it is",
+      "rust-vmm/vhost #247: the handler emptied the eventfd, and nobody looked again", on=event("sample"),
+      notes="By the count of the kick's eventfd, from sample to sample (--sample-rings): proof of what VU-RACE-03 only "
+      "makes likely.")  # fmt: skip
+def kick_taken_early(moment: Moment) -> Outcome:
+    #: ring -> (SET_VRING_KICK, count)
+    seen: dict[int, tuple[int, int]] = moment.memory.of("VU-RACE-04")
+    breaches = []
+    for sampled in rings_of(moment.event.facts):
+        ring, count = moment.before.rings.get(sampled.number), sampled.kick_count
+        waits = ring is not None and ring.started and not ring.enabled
+        if ring is None or ring.kick is None or not waits or count is None:
+            seen.pop(sampled.number, None)
+            continue
+        no, before = seen.get(sampled.number, (0, 0))
+        seen[sampled.number] = ring.kick.no, count
+        if no != ring.kick.no or not before or count or not moment.first("VU-RACE-04", no):
+            continue
+        text = (
+            f"ring {sampled.number}: expected {before} kicks of SET_VRING_KICK #{no} to stay until SET_VRING_ENABLE, "
+        )
+        breaches.append(Breach(f"{text}they were taken", who=BACK_END, no=no))
+    return breaches
