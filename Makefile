@@ -10,7 +10,7 @@ READY := $(VENV)/ready
 PEERS := $(VENV)/peers
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help demo test check lint format types imports peers soak fuzz bench test-sid coverage clean
+.PHONY: help demo test check lint format types imports peers soak fuzz bench pictures test-sid coverage clean
 .DEFAULT_GOAL := help
 
 help:
@@ -22,6 +22,7 @@ help:
 	@echo 'make soak      every real pair ten times, and what lasts long'
 	@echo 'make fuzz      search long for bytes that break something'
 	@echo 'make bench     measure, against a relay in C and other readers of captures'
+	@echo 'make pictures  draw the screen for the documents, from real sessions'
 	@echo 'make test-sid  newer real peers, from a Debian sid chroot'
 	@echo 'make clean     remove the environment and all caches'
 
@@ -79,6 +80,9 @@ bench: $(READY)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check dpkt python-pcapng || true
 	$(BIN)/python -m benchmarks.ladder $(BENCH)
 	$(BIN)/python -m benchmarks.reading $(BENCH)
+
+pictures: $(READY)
+	$(BIN)/python -m tests.tui.draw docs/tui
 
 # SID=--stale where the mirror stands still
 test-sid: peers

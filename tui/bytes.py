@@ -12,13 +12,16 @@ from .line import Line, Span, line
 MOST = 1 << 16
 
 
-def bytes_lines(item: Item, width: int, lit: tuple[int, int] | None = None) -> list[Line]:
-    """Rows of sixteen octets, or of eight where there is little room. ``lit``: octets to show as in focus."""
+def bytes_lines(item: Item, width: int, lit: tuple[int, int] | None = None, cursor: int | None = None) -> list[Line]:
+    """Rows of sixteen octets, or of eight or four where there is little room.
+
+    ``lit``: octets to show as in focus; ``cursor``: the one that the cursor is on.
+    """
     if not isinstance(item, Message):
         return [line(("an event has no octets", "dim"))]
     data = item.data[:MOST]
     per = per_row(width)
-    lines = [_row(data, at, per, lit, item.payload_at) for at in range(0, len(data), per)]
+    lines = [_row(data, at, per, lit, cursor, item.payload_at) for at in range(0, len(data), per)]
     if len(item.data) > MOST:
         lines.append(line((f"… {plural(len(item.data) - MOST, 'more octet')}", "dim")))
     if item.snapped:
@@ -31,7 +34,7 @@ def per_row(width: int) -> int:
     return 16 if width >= 6 + 16 * 4 + 2 else 8 if width >= 6 + 8 * 4 + 2 else 4
 
 
-def _row(data: bytes, at: int, per: int, lit: tuple[int, int] | None, header: int) -> Line:
+def _row(data: bytes, at: int, per: int, lit: tuple[int, int] | None, cursor: int | None, header: int) -> Line:
     spans: list[Span] = [(f"{at:04x}  ", "dim")]
     text: list[Span] = []
     begin, end = lit if lit is not None else (0, 0)
@@ -42,9 +45,9 @@ def _row(data: bytes, at: int, per: int, lit: tuple[int, int] | None, header: in
             continue
         octet = data[place]
         inside = begin <= place < end
-        role = "hit" if inside else "dim" if place < header else "plain"
+        role = "cursor" if place == cursor else "hit" if inside else "dim" if place < header else "plain"
         spans.append((f"{octet:02x}", role))
         spans.append((" " + gap, "hit" if inside and place + 1 < min(end, at + per) and not gap else "plain"))
         shown = chr(octet) if 32 <= octet < 127 else "·"
-        text.append((shown, role if inside or 32 <= octet < 127 else "dim"))
+        text.append((shown, role if inside or place == cursor or 32 <= octet < 127 else "dim"))
     return Line((*spans, (" ", "plain"), *text), key=("octets", at), octets=(at, min(at + per, len(data))))

@@ -81,8 +81,8 @@ class Facts(NamedTuple):
     severity: int = 0
     mark: str | None = None
     times: int = 1
-    #: its sender still waits
-    waiting: bool = False
+    #: what there is to say of an answer that is due and not there
+    waiting: str = ""
     #: it asks, or answers, what is in focus
     related: bool = False
 
@@ -147,7 +147,7 @@ def info(message: Message, facts: Facts) -> Iterator[Span]:
     if message.answers is not None:
         yield f"{'  ' if text else ''}↩ #{message.answers} {duration(message.latency_ns or 0)}", "dim"
     if facts.waiting:
-        yield f"{'  ' if text or message.fds else ''}… waits", "warning"
+        yield f"{'  ' if text or message.fds else ''}… {facts.waiting}", "warning"
     if message.changed or message.original is not None:
         yield f"  changed by {message.by or 'a policy'}", "note"
     if message.dropped:

@@ -16,7 +16,7 @@ Span = tuple[str, str]
 #: what a piece of text is; the names of component classes in panes.tcss are ``role--…``
 ROLES = (
     "plain", "dim", "name", "value", "strong", "title", "front", "back", "spy", "error", "warning", "note", "ok", "new",
-    "hit", "link",
+    "hit", "cursor", "link",
 )  # fmt: skip
 
 

@@ -137,7 +137,9 @@ class MessageList(Drawn):
                 before = glance.monotonic_ns
                 break
         glance = feed.glance(row)
-        waits = glance.awaited and glance.partner is None
+        waits = ""
+        if glance.awaited and glance.partner is None:
+            waits = "waits" if feed.live else "no answer"
         return Facts(
             feed.start_ns, before, glance.severity, store.marks.get(row), store.times(place), waits,
             related=row != store.focus and row == store.other,

@@ -117,6 +117,8 @@ class Pane(Drawn):
         super().__init__(id=id)
         self.entitle(title)
         self.lines: list[Line] = []
+        #: the line of the cursor is lit although the focus is elsewhere
+        self.marked = False
         self.cursor = 0
         self._make: Maker | None = None
         self._width = 0
@@ -165,8 +167,8 @@ class Pane(Drawn):
         if place >= len(self.lines):
             return Strip.blank(width, base)
         under = base
-        if place == self.cursor and self.has_focus:
-            under = base + self.role("line--cursor")
+        if place == self.cursor and (self.has_focus or self.marked):
+            under = base + self.role("line--cursor" if self.has_focus else "line--here")
         spans = self.lines[place].spans
         total = max(width + x, self.virtual_size.width)
         return self.strip(spans, total, under).crop(x, x + width)
@@ -188,6 +190,13 @@ class Pane(Drawn):
             self.scroll_to(y=self.cursor, animate=False, immediate=True)
         elif height and self.cursor >= top + height:
             self.scroll_to(y=self.cursor - height + 1, animate=False, immediate=True)
+
+    def show_first(self, sign: str) -> None:
+        """Scroll so that the first line that begins so is seen; to the top where none does."""
+        place = next((at for at, one in enumerate(self.lines) if one.text.startswith(sign)), None)
+        height = self.scrollable_content_region.height
+        top = 0 if place is None or place < height else max(0, place - height // 3)
+        self.scroll_to(y=top, animate=False, immediate=True)
 
     def on_focus(self) -> None:
         self.refresh()
@@ -228,3 +237,58 @@ class Pane(Drawn):
             self.move_to(place)
             if event.chain > 1 or self.lines[place].open is not None:
                 self.action_enter()
+
+
+class Octets(Pane):
+    """The pane of a message's octets: its cursor is on one of them."""
+
+    def __init__(self, title: str, *, id: str) -> None:
+        super().__init__(title, id=id)
+        self.octet = 0
+
+    @property
+    def per_row(self) -> int:
+        octets = self.lines[0].octets if self.lines else None
+        return octets[1] - octets[0] if octets is not None and len(self.lines) > 1 else 16
+
+    @property
+    def count(self) -> int:
+        return max((one.octets[1] for one in self.lines if one.octets is not None), default=0)
+
+    def put(self, octet: int) -> None:
+        """The cursor onto an octet."""
+        self.octet = max(0, min(octet, self.count - 1))
+        place = next((at for at, one in enumerate(self.lines) if one.octets and one.octets[1] > self.octet), 0)
+        self.cursor = place
+        self.keep_in_sight()
+
+    def _go(self, octet: int) -> None:
+        self.put(octet)
+        self.post_message(self.Moved(self, self.line))
+
+    def action_cursor(self, step: int) -> None:
+        self._go(self.octet + step * self.per_row * self.take_count())
+
+    def action_page(self, step: int) -> None:
+        self._go(self.octet + step * self.per_row * max(1, self.scrollable_content_region.height - 1))
+
+    def action_edge(self, last: int) -> None:
+        self._go(self.count - 1 if last else 0)
+
+    def action_fold(self, close: int) -> None:
+        self._go(self.octet + (-1 if close else 1) * self.take_count())
+
+    def action_enter(self) -> None:
+        self.post_message(self.Moved(self, self.line))
+
+    def on_click(self, event: events.Click) -> None:
+        offset = event.get_content_offset(self)
+        if offset is None:
+            return
+        place = self.scroll_offset.y + offset.y
+        octets = self.lines[place].octets if place < len(self.lines) else None
+        if octets is not None:
+            # offset, two blanks, then three cells an octet, and one more in the middle of sixteen
+            column = offset.x - 6
+            column -= column > 24
+            self._go(min(octets[0] + max(0, column) // 3, octets[1] - 1))

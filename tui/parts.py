@@ -22,11 +22,11 @@ from .bars import Keys, Prompt, Title
 from .bytes import bytes_lines
 from .feed import Feed
 from .keys import KEYS
-from .line import Span
+from .line import Line, Span
 from .list import Head, MessageList
 from .message import CLOSED, message_lines
-from .pane import Pane
-from .state import state_lines
+from .pane import Octets, Pane
+from .state import CHANGED, state_lines
 from .store import Store
 
 #: seconds between two looks at the feed, and how long each may take
@@ -83,9 +83,10 @@ class Parts(App[int]):
         self.title_bar = Title()
         self.listed = MessageList(self.store)
         self.upper = Vertical(Head(self.listed), self.listed, id="upper")
-        self.panes = {
+        self.octets = Octets("bytes", id="bytes")
+        self.panes: dict[str, Pane] = {
             "message": Pane("message", id="message"),
-            "bytes": Pane("bytes", id="bytes"),
+            "bytes": self.octets,
             "state": Pane("session", id="state"),
         }
         self.lower = Horizontal(*self.panes.values(), id="lower")
@@ -141,9 +142,9 @@ class Parts(App[int]):
         if isinstance(event, events.InputEvent):
             self._awake_until = monotonic() + AWAKE_S
             # what nobody took comes by here again
-            if isinstance(event, events.Key) and not event.is_forwarded and not self.prompt.display:
-                if self._count(event):
-                    return
+            first = not event.is_forwarded and not self.prompt.display
+            if first and isinstance(event, events.Key) and self._count(event):
+                return
         await super().on_event(event)
 
     def _count(self, event: events.Key) -> bool:
@@ -256,6 +257,9 @@ class Parts(App[int]):
         self._show_bytes()
         self.pane("state").make(lambda width: state_lines(self.feed, row, width, self.session_shown), keep=keep)
         item = self.feed.item(row)
+        if not self.pane("state").has_focus:
+            # once it is known how long it is
+            self.call_after_refresh(self.pane("state").show_first, CHANGED)
         self._state_title = f"session at #{item.no}" if isinstance(item, Message) else self._after(row)
         self._entitle()
 
@@ -266,15 +270,24 @@ class Parts(App[int]):
         return f"session after #{no}" if no else "session before #1"
 
     def _show_bytes(self) -> None:
+        """The member under the cursor is lit among the octets; or the member that the octet under the cursor is of."""
         row = min(self.store.focus, self.feed.rows - 1)
-        focused = self.pane("message")
-        line = focused.line if self._front == "message" or focused.has_focus else self.pane("bytes").line
+        tree, octets = self.pane("message"), self.octets
+        tree.marked = octets.has_focus
+        if octets.has_focus:
+            tree.cursor = _member_of(tree.lines, octets.octet, tree.cursor)
+            tree.keep_in_sight()
+            tree.refresh()
+        line = tree.line
         lit = line.octets if line is not None and line.key and line.key[0] != "title" else None
-        self.pane("bytes").make(lambda width: bytes_lines(self.feed.item(row), width, lit))
-        if lit is not None and not self.pane("bytes").has_focus:
-            pane = self.pane("bytes")
-            pane.cursor = next((n for n, one in enumerate(pane.lines) if one.octets and one.octets[1] > lit[0]), 0)
-            pane.keep_in_sight()
+        cursor = octets.octet if octets.has_focus else None
+        octets.make(lambda width: bytes_lines(self.feed.item(row), width, lit, cursor))
+        if octets.has_focus:
+            octets.put(octets.octet)
+        elif lit is not None:
+            octets.put(lit[0])
+        else:
+            octets.put(0)
 
     # -- size
 
@@ -364,6 +377,18 @@ class Parts(App[int]):
 
     def action_leave(self) -> None:
         self.exit(0)
+
+
+def _member_of(lines: list[Line], octet: int, nothing: int) -> int:
+    """The line of the smallest member that an octet is of."""
+    found, least = nothing, 1 << 62
+    for place, line in enumerate(lines):
+        if line.octets is not None and line.key and line.key[0] == "member":
+            begin, end = line.octets
+            # of bits and their word the word: it comes first
+            if begin <= octet < end and end - begin < least:
+                found, least = place, end - begin
+    return found
 
 
 def clock(ns: int) -> str:

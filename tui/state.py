@@ -20,6 +20,8 @@ from vhostspy.session.state import Ring, Session
 from .feed import Feed
 from .line import BLANK, Line, Span, line
 
+#: what stands before a fact that the row in focus has changed
+CHANGED = "▌"
 #: what stands before the rest of a line that was broken
 _BELOW = "    "
 
@@ -75,7 +77,7 @@ def _lit(section: Section, old: Mapping[tuple[object, ...], str] | None, width: 
         spans = entry.spans
         if changed:
             spans = tuple((text, "new" if role in ("plain", "value", "name", "dim") else role) for text, role in spans)
-        mark: Span = ("▌ ", "new") if changed else ("  ", "plain")
+        mark: Span = (f"{CHANGED} ", "new") if changed else ("  ", "plain")
         yield from _broken((mark, *spans), width, entry)
 
 
@@ -174,6 +176,8 @@ def _word(word: str, what: str, bits: int, names: list[str], role: str) -> Entry
 
 
 def _memory(feed: Feed, session: Session) -> Iterator[Entry]:
+    if not session.regions and session.rings and session.whole:
+        yield Entry(("memory",), (("no region was sent: no memory is shared", "warning"),), subject="ADD_MEM_REG")
     if session.regions:
         total = sum(region.size for region in session.regions)
         yield Entry(("memory",), ((f"{plural(len(session.regions), 'region')}, {size(total)}", "dim"),))

@@ -189,6 +189,26 @@ def test_members_open_and_close() -> None:
     on_screen(test)
 
 
+def test_octets_and_members_light_each_other() -> None:
+    async def test(app: Screen, pilot: Pilot[int]) -> None:
+        app.go_to(10)  # SET_VRING_NUM: index at octet 12, num at 16
+        await press(app, pilot, "tab", "j", "j", "j", "j")
+        assert member(app) == "num" and lit(app) == "00010000"
+        await press(app, pilot, "tab", "h")
+        assert app.octets.octet == 15
+        assert member(app) == "index" and lit(app) == "00000000"
+
+    def member(app: Screen) -> str:
+        line = app.pane("message").line
+        return "" if line is None else str(line.key[1])
+
+    def lit(app: Screen) -> str:
+        spans = [span for line in app.octets.lines for span in line.spans]
+        return "".join(text for text, role in spans if role in ("hit", "cursor") and len(text) == 2)
+
+    on_screen(test)
+
+
 def test_enter_on_a_number_goes_there() -> None:
     async def test(app: Screen, pilot: Pilot[int]) -> None:
         app.go_to(8)

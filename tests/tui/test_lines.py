@@ -47,7 +47,7 @@ def test_an_answer_names_its_request() -> None:
 
 
 def test_a_request_that_waits_says_so() -> None:
-    assert "… waits" in listed(feed(), 22, waiting=True)
+    assert "… waits" in listed(feed(), 22, waiting="waits")
 
 
 def test_columns_can_be_had_and_not_had() -> None:
