@@ -57,7 +57,7 @@ def flags(case: Case) -> Outcome:
 
 
 @rule("VG-22", "warning", "the flags of a request are 0", WIRE + "Header", on=display(), malformed=True,
-      notes="QEMU does not look at them.")  # fmt: skip
+      notes="QEMU does not look at them; its own back-end leaves in UPDATE what was in that memory.")  # fmt: skip
 def request_flags(case: Case) -> Outcome:
     message = case.message
     if message.sender != BACK_END or not message.flags or not case.first("VG-22", message.id):
