@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from .bench import FIRMWARE, LINUX, Bench
+from .bench import FIRMWARE, LINUX, MIGRATION, Bench
 from .guest.mbr import make_disk
 from .place import HERE_PLACE, ROOT, missing
 from .programs import Program, Relay, until
@@ -285,3 +285,56 @@ def test_c_kicks_that_are_all_counted(bench: Bench) -> None:
     assert 20 < ring["kicks"] < ring["available"] + 10
     assert 20 < ring["calls"] < ring["used"] + 10
     assert ring["kick_count"] == 0
+
+
+def test_l_rings_behind_an_iommu(bench: Bench) -> None:
+    """Their addresses are the IOMMU's, translated as IOTLB_MSG told the back-end."""
+    bench.needs_relay("it is the relay that keeps the memory")
+    bench.testpmd_backend(device=",iommu-support=1")
+    needed(bench.relay(once=False))
+    iommu = "-device intel-iommu,device-iotlb=on,intremap=off"
+    card = bench.net(",disable-legacy=on,iommu_platform=on,ats=on")
+    qemu = bench.linux("intel_iommu=on iommu.strict=1 stay=1 t=netstatic", f"{iommu} {card}")
+    qemu.expect("MARK-STAYS", LINUX)
+    seen: list[Any] = []
+
+    def agree() -> bool:
+        (sample,) = rings(bench)
+        found = by_number(sample)
+        seen[:] = sample, counted(qemu, "net")
+        return bool([found[0]["used"], found[1]["used"]] == seen[1])
+
+    until(agree, 15, lambda: f"what is seen and what was counted: {seen}")
+
+
+def test_ib_the_dirty_log_of_a_migration(bench: Bench) -> None:
+    bench.needs_relay("it is the relay that keeps the log")
+    disk = bench.disk()
+    incoming = f"unix:{bench.path('migration.sock')}"
+    relays, guests = [], []
+    for end, more in (("source", ""), ("destination", f"-incoming {incoming}")):
+        bench.storage_daemon(disk, locking="off", socket=f"{end}-be.sock", name=f"storage-{end}")
+        options = "--sample-rings 0.05"
+        relays.append(bench.relay(options, f"{end}-r.sock", f"{end}-be.sock", name=f"relay-{end}"))
+        monitor = f"-qmp unix:{bench.path(end)}.qmp,server=on,wait=off"
+        card = bench.blk(socket=f"{end}-r.sock")
+        guests.append(bench.linux("n=40 t=blkloop", f"{card} {monitor} {more}", name=f"qemu-{end}"))
+    source, destination = guests
+    source.expect("MARK-READY", LINUX)
+    monitor_of_source = bench.monitor("source.qmp")
+    # slowly, so that the back-end writes meanwhile
+    monitor_of_source("migrate-set-parameters", **{"downtime-limit": 500, "max-bandwidth": 40 << 20})
+    monitor_of_source("migrate", uri=incoming)
+    status = ""
+
+    def arrived() -> bool:
+        nonlocal status
+        status = str(monitor_of_source("query-migrate").get("status"))
+        return status == "completed"
+
+    until(arrived, MIGRATION, lambda: f"the migration is {status}")
+    monitor_of_source("quit")
+    destination.expect("LOOP", MIGRATION)
+    samples = [line for line in needed(relays[0]).finish() if line.get("event") == "sample"]
+    dirty = [region["dirty"] for sample in samples for region in sample.get("dirty", ())]
+    assert max(dirty, default=0) > 0, f"{len(samples)} samples, dirty {dirty}"
