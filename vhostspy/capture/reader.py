@@ -32,6 +32,7 @@ from .record import (
     PROTOCOLS,
     SNAPPED,
     VERSION,
+    Descriptor,
     Record,
     unpack_descriptor,
 )
@@ -45,9 +46,9 @@ _HEADS: Final = pcapng.PACKET_HEADER.size + pcapng.TAGS.size + HEADER.size
 #: monotonic time, span | header's end. First, second and last are the same in many records.
 _SHAPE: Final = Struct("<12s8x160sQQQQ24s")
 _shape = _SHAPE.unpack_from
-#: first and last octets of such a record, the block's length as number and octets, the length up to the message's end;
-#: then what goes into Record
-_Known = tuple[bytes, bytes, int, bytes, int, int, int, int, str, str, int, int, int, int, str, int, int]
+#: first and last octets of such a record, the block's length as number and octets, where in it the message's octets
+#: begin and end; then what goes into Record
+_Known = tuple[bytes, bytes, int, bytes, int, int, int, int, int, str, str, int, int, int, int, str, int, int]
 #: how many of them are kept
 _MOST_KNOWN: Final = 4096
 _new = tuple.__new__
@@ -163,19 +164,20 @@ class Reader:
                     if like is None:
                         break
                     (
-                        same_head, same_rest, total, again, behind, kind, session, previous, protocol, channel,
+                        same_head, same_rest, total, again, first, behind, kind, session, previous, protocol, channel,
                         channel_no, sender, flags, reads, order, length, fds_at,
                     ) = like  # fmt: skip
                     end = at + total
                     if head != same_head or rest != same_rest or window[end - 4 : end] != again:
                         break
-                    octets = window[at + _HEADS : at + behind]
+                    octets = window[at + first : at + behind]
+                    fds = () if first == _HEADS else _descriptors(window, at + _HEADS, at + first)
                     at = end
                     yield _new(
                         Record,
                         (
                             kind, number, wall, mono, span, session, previous, protocol, channel, channel_no, sender,
-                            flags, reads, order, length, octets, fds_at, (),
+                            flags, reads, order, length, octets, fds_at, fds,
                         ),
                     )  # fmt: skip
                     if number > self._highest:
@@ -361,9 +363,7 @@ class Reader:
             raise CaptureError(where, f"a record of sender {sender}", f"{FROM_SPY} at most")
         if octets_at > len(packet) and not cut:
             raise CaptureError(where, f"a record of {len(packet)} octets", f"{octets_at} at least")
-        fds = []
-        for start in range(header_at + header, min(octets_at, len(packet) - entry + 1), entry or 1):
-            fds.append(unpack_descriptor(packet[start : start + entry]))
+        fds = _descriptors(packet, header_at + header, min(octets_at, len(packet)), entry)
         data = packet[octets_at:]
         if len(data) + offset > length:
             raise CaptureError(where, f"octets {offset} to {offset + len(data)} of a message that has {length}")
@@ -373,10 +373,11 @@ class Reader:
             kind, number, wall, mono, span, session, previous,
             PROTOCOLS[protocol] if protocol < len(PROTOCOLS) else "",
             CHANNELS[channel] if channel < len(CHANNELS) else "",
-            channel_no, sender, flags, reads, ">" if order else "<", length, data, fds_at, tuple(fds),
+            channel_no, sender, flags, reads, ">" if order else "<", length, data, fds_at, fds,
         )  # fmt: skip
         ours = self._order == "<" and header_at == pcapng.TAGS.size and header == HEADER.size
-        if ours and not (cut or count or offset or flags & INCOMPLETE) and len(data) == length:
+        ours = ours and (not count or entry == DESCRIPTOR.size)
+        if ours and not (cut or offset or flags & INCOMPLETE) and len(data) == length:
             self._know(block, record)
         return record, offset
 
@@ -390,15 +391,16 @@ class Reader:
         if like is None:
             return None
         (
-            same_head, same_rest, total, again, behind, kind, session, previous, protocol, channel, channel_no, sender,
-            flags, reads, order, length, fds_at,
+            same_head, same_rest, total, again, first, behind, kind, session, previous, protocol, channel, channel_no,
+            sender, flags, reads, order, length, fds_at,
         ) = like  # fmt: skip
         if head != same_head or rest != same_rest or window[at + total - 4 : at + total] != again:
             return None
-        octets = window[at + _HEADS : at + behind]
+        octets = window[at + first : at + behind]
+        fds = _descriptors(window, at + _HEADS, at + first)
         return Record(
             kind, number, wall, mono, span, session, previous, protocol, channel, channel_no, sender, flags, reads,
-            order, length, octets, fds_at,
+            order, length, octets, fds_at, fds,
         )  # fmt: skip
 
     def _know(self, block: bytes, record: Record) -> None:
@@ -406,10 +408,11 @@ class Reader:
         head, middle, _, _, _, _, rest = _shape(block)
         if len(self._known) >= _MOST_KNOWN:
             self._known.clear()
+        first = _HEADS + len(record.fds) * DESCRIPTOR.size
         self._known[middle] = (
-            head, rest, len(block), block[-4:], _HEADS + record.length, record.kind, record.session, record.previous,
-            record.protocol, record.channel, record.channel_no, record.sender, record.flags, record.reads,
-            record.byte_order, record.length, record.fds_at,
+            head, rest, len(block), block[-4:], first, first + record.length, record.kind, record.session,
+            record.previous, record.protocol, record.channel, record.channel_no, record.sender, record.flags,
+            record.reads, record.byte_order, record.length, record.fds_at,
         )  # fmt: skip
 
     # parts
@@ -501,6 +504,13 @@ class Joining:
             reads=last.reads,
             data=b"".join(self.parts),
         )
+
+
+def _descriptors(octets: bytes, start: int, end: int, entry: int = DESCRIPTOR.size) -> tuple[Descriptor, ...]:
+    """The entries that lie whole between two offsets; ``entry``: the octets of each."""
+    if start == end:
+        return ()
+    return tuple([unpack_descriptor(octets[at : at + entry]) for at in range(start, end - entry + 1, entry)])
 
 
 def _behind_tags(packet: bytes) -> int | None:
