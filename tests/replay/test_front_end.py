@@ -210,6 +210,15 @@ def test_a_silent_back_end_is_told_with_the_request_that_stands(capture: bytes) 
     assert "the back-end did not answer within 0.1 s" in outcome.text
 
 
+def test_a_back_end_that_reads_no_more_but_stays(capture: bytes) -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        theirs.shutdown(socket.SHUT_RD)
+        outcome = replay(capture, "front-end", connect=ours, timeout_s=0.1)
+    assert outcome.status == 1
+    assert "the back-end takes nothing more before GET_FEATURES #1 and " in outcome.text
+
+
 def test_nobody_there(capture: bytes, tmp_path: Path) -> None:
     outcome = replay(capture, "front-end", connect=tmp_path / "no.sock", connect_timeout_s=0.05)
     assert outcome.status == 3

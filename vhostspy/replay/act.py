@@ -41,6 +41,10 @@ _CLOSE_S, _LINGER_S = 2.0, 0.1
 _MOST_TOLD = 20
 
 
+#: for messages without descriptors
+_NO_FDS: list[int] = []
+
+
 class _Over(Exception):
     """The session ends here; the text says why."""
 
@@ -83,6 +87,18 @@ class Act:
         self._hold: dict[int, float] = {}
         #: place of a request of ours -> what became of it, if that is something else
         self._edited: dict[int, Message] = {}
+        #: place -> channel and octets of the requests that are nothing but that
+        self._plain: dict[int, tuple[tuple[str, int], bytes]] = {}
+        if settings.edit is None and settings.timing == "causes":
+            bases = self._guest is not None and self._guest.has_bases
+            self._plain = {
+                place: ((one.channel, one.channel_no), one.data)
+                for place in self._cues.agenda
+                if not (one := part.messages[place]).fds
+                and not one.snapped
+                and place not in self._cues.prompt
+                and not (bases and one.name in BEFORE)
+            }
         #: when something last passed, and when something last came
         self._moment = self._heard = monotonic()
         log.event("open", f"session {part.number} begins", part.number)
@@ -160,14 +176,34 @@ class Act:
                 else:
                     self._speak(answer)
                 continue
-            place = None if self._stage.main.ended else cues.next_request()
-            if place is None:
+            place = cues.next_request()
+            if place is None or self._stage.main.ended:
                 return None
+            if place in self._plain and self._say(place):
+                continue
             if cues.prompt or self.settings.timing == "original":
                 until = self._hold_until(place)
                 if until > monotonic():
                     return until
             self._speak(place)
+
+    def _say(self, place: int) -> bool:
+        """Send a request that is nothing but octets; False: there is more to be done for it."""
+        key, data = self._plain[place]
+        wire = self._stage.find(key)
+        if wire is None or wire.ended or wire.out:
+            return False
+        self._first_ns = self._first_ns or monotonic_ns()
+        if not wire.send(data, _NO_FDS):
+            return False
+        now = monotonic_ns()
+        self._log.later(now, self.part.number, wire, self.side, data, _NO_FDS, ())
+        self._cues.request_sent(place)
+        self._sent += 1
+        self._moment = self._heard = now / 1e9
+        if wire.out:
+            self._stage.changed()
+        return True
 
     def _hold_until(self, place: int) -> float:
         """Until when a message that is due is held back: by the record's clock, or for what would have caused it."""
@@ -232,7 +268,7 @@ class Act:
         if message.fds:
             fds, theirs = self._descriptors(message)
         else:
-            fds, theirs = [], None
+            fds, theirs = _NO_FDS, None
         if not self._first_ns:
             self._first_ns = monotonic_ns()
         try:
@@ -274,6 +310,11 @@ class Act:
 
     def _wait(self, until: float | None) -> None:
         """Wait for whatever comes next, not for ever; deal with it."""
+        main = self._stage.main
+        if until is None and self._cues.waiting.get(main.key) and not main.out and self._read(main, patient=True):
+            if self._stage.nested:
+                self._look(0)
+            return
         now = monotonic()
         deadline = self._heard + self.settings.longest_s
         if until is not None:
@@ -284,11 +325,14 @@ class Act:
 
     def _look(self, for_s: float) -> None:
         for wire in self._stage.ready(for_s):
-            if not wire.closed:
-                self._read(wire)
+            self._read(wire)
 
-    def _read(self, wire: Wire) -> None:
-        messages = wire.receive()
+    def _read(self, wire: Wire, patient: bool = False) -> bool:
+        """Take what has come on one channel; whether there was anything. patient: wait a moment for it."""
+        if wire.closed:
+            return False
+        messages = wire.receive(patient)
+        came = bool(messages) or wire.ended
         if len(messages) == 1:
             self._came(wire, messages[0])
         else:
@@ -301,15 +345,23 @@ class Act:
         if wire.ended:
             self._stage.changed()
             if wire is self._stage.main:
+                self._hear_others()
                 self._closed()
             wire.close()
+        return came
+
+    def _hear_others(self) -> None:
+        """The main channel has ended: what was said on the others until then counts as well."""
+        for wire in self._stage.nested:
+            while self._read(wire):
+                pass
 
     def _came(self, wire: Wire, whole: Whole) -> None:
         now = monotonic_ns()
         self._moment = self._heard = now / 1e9
-        if not whole.fds and self._as_ever(wire, whole.data, now):
-            return
         fds = whole.fds
+        if not fds and self._as_ever(wire, whole.data, now):
+            return
         try:
             message = self._log.note(self.part.number, wire, 1 - self.side, whole.data, fds, None, whole.framed)
             if message.kind == "raw":
@@ -454,8 +506,19 @@ class Act:
 
     def _hear_the_last(self, wire: Wire) -> None:
         """The peer takes nothing more: read what it said before it went."""
+        deadline = monotonic() + min(_CLOSE_S, self.settings.longest_s)
         while not wire.ended:
-            self._read(wire)
+            if self._read(wire):
+                continue
+            left = deadline - monotonic()
+            if left <= 0:
+                # it keeps the channel open, but reads no more
+                wire.ended, wire.how = True, "takes nothing more"
+                self._stage.changed()
+                if wire is self._stage.main:
+                    self._closed()
+                return
+            self._stage.ready(left)
 
     def _closed(self) -> None:
         """The peer has ended the main channel."""

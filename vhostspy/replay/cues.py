@@ -19,6 +19,9 @@ from .script import Part, said, sent
 
 Key = tuple[str, int]
 
+#: behind every place
+_NOWHERE = 1 << 62
+
 
 class Armed(NamedTuple):
     """An answer of ours that may go: its place, that of the request in the record, and what it answers now."""
@@ -73,7 +76,9 @@ class Cues:
                     prompt = prompt if message.name in _UNPROMPTED else place
         #: places of their answers that have not come, in order: the first decides
         self.missing = dict.fromkeys(sorted(self.their_answer.values()))
+        self._first_missing = next(iter(self.missing), _NOWHERE)
         self._asked_for = {answer: request for request, answer in self.their_answer.items()}
+        self._keys = [(message.channel, message.channel_no) for message in messages]
         #: channel -> places of our requests that were sent and whose answer has not come, in order
         self.waiting: dict[Key, list[int]] = {}
         #: channel -> id -> place of the last request without a recorded answer
@@ -89,32 +94,32 @@ class Cues:
         if not self.agenda:
             return None
         place = self.agenda[0]
-        for first in self.missing:
-            if first < place:
-                return None
-            break
+        if self._first_missing < place:
+            return None
         return place if self.side == FRONT_END or self.reached >= self._cause[place] else None
 
     def request_sent(self, place: int) -> None:
         """It is on its way; what is to be heard of it is known."""
         if self.agenda and self.agenda[0] == place:
             self.agenda.popleft()
-        message = self.part.messages[place]
-        key = message.channel, message.channel_no
+        key = self._keys[place]
         if place in self.their_answer:
-            self.waiting.setdefault(key, []).append(place)
+            waiting = self.waiting.get(key)
+            if waiting is None:
+                self.waiting[key] = [place]
+            else:
+                waiting.append(place)
         else:
-            self.unasked.setdefault(key, {})[message.id] = place
+            self.unasked.setdefault(key, {})[self.part.messages[place].id] = place
 
     def not_to_be_answered(self, place: int) -> None:
         """A request of ours was left out, or changed so that it wants no answer."""
         if self.agenda and self.agenda[0] == place:
             self.agenda.popleft()
-        message = self.part.messages[place]
-        waiting = self.waiting.get((message.channel, message.channel_no), [])
+        waiting = self.waiting.get(self._keys[place], [])
         if place in waiting:
             waiting.remove(place)
-        self.missing.pop(self.their_answer.pop(place, -1), None)
+        self._not_missing(self.their_answer.pop(place, -1))
 
     def next_answer(self) -> Armed | int | None:
         """The next answer of ours that is due; a place: a request of ours that goes before it; None: there is none."""
@@ -136,8 +141,13 @@ class Cues:
         """The answer to our request at that place has come; its own place."""
         self.waiting[key].remove(request)
         place = self.their_answer[request]
-        self.missing.pop(place, None)
+        self._not_missing(place)
         return place
+
+    def _not_missing(self, place: int) -> None:
+        self.missing.pop(place, None)
+        if place == self._first_missing:
+            self._first_missing = next(iter(self.missing), _NOWHERE)
 
     def request_came(self, place: int) -> None:
         self.reached = max(self.reached, place)

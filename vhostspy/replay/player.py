@@ -83,13 +83,23 @@ class Meeting:
         if self._given is not None:
             self._given.close()
 
-    def meet(self, again: bool) -> socket.socket:
-        """The next connection. Raises Failure when nobody comes, or is there, in time."""
+    def meet(self, again: bool, until_said_s: float = 0.0) -> socket.socket:
+        """The next connection. Raises Failure when nobody comes, or is there, in time.
+
+        until_said_s: who connects here speaks first, within that time; a connection that ends without a byte (somebody
+        looks whether we are ready) does not count.
+        """
         if self._given is not None:
             if again:
                 raise Failure("a connected socket serves one session; the script has more")
             return self._given
-        return self._accept(again) if self._listener is not None else self._connect()
+        if self._listener is None:
+            return self._connect()
+        while True:
+            made = self._accept(again)
+            if not until_said_s or _speaks(made, until_said_s):
+                return made
+            made.close()
 
     def _accept(self, again: bool) -> socket.socket:
         listener = self._listener
@@ -121,6 +131,18 @@ class Meeting:
             pause_s = min(pause_s * 1.5, 0.2)
 
 
+def _speaks(sock: socket.socket, within_s: float) -> bool:
+    """False: it closed without a byte. Who is silent for so long may still speak."""
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    if not poll.poll(min(within_s, LONGEST_S) * 1000):
+        return True
+    try:
+        return bool(sock.recv(1, socket.MSG_PEEK))
+    except OSError:
+        return False
+
+
 def play(script: Script, settings: Settings, meeting: Meeting, log: Log) -> Outcome:
     """Play all sessions of a script, one after the other; the caller closes ``meeting`` and ``log``."""
     outcome = Outcome(script.name, settings.side, notes=script.notes)
@@ -129,7 +151,8 @@ def play(script: Script, settings: Settings, meeting: Meeting, log: Log) -> Outc
     last_uses = _last_uses(script, settings.side)
     try:
         for part in script.parts:
-            act = Act(part, settings, meeting.meet(bool(played)), store, log, last_uses)
+            until_said_s = settings.longest_s if settings.side == BACK_END else 0.0
+            act = Act(part, settings, meeting.meet(bool(played), until_said_s), store, log, last_uses)
             try:
                 act.run()
             finally:

@@ -14,6 +14,7 @@ from vhostspy.capture.reader import CaptureError, Reader
 from vhostspy.dissectors import registry
 from vhostspy.errors import WrongUse
 from vhostspy.message import SPY, Event, Message
+from vhostspy.output.units import plural
 from vhostspy.pipeline import Item, Pipeline
 
 #: ``--until-no`` takes this word for the last message that sets rings up
@@ -59,6 +60,8 @@ class Script(NamedTuple):
     parts: tuple[Part, ...]
     #: what is to be said of the file (it was cut off)
     notes: tuple[str, ...] = ()
+    #: it cannot be read to its end
+    damaged: bool = False
 
     @classmethod
     def read(cls, source: str | os.PathLike[str] | bytes, device: str | None = None) -> Script:
@@ -67,6 +70,7 @@ class Script(NamedTuple):
         pipeline = Pipeline(device)
         items: list[Item] = []
         notes: list[str] = []
+        damaged = False
         try:
             with Reader(source) as reader:
                 try:
@@ -75,13 +79,14 @@ class Script(NamedTuple):
                 except CaptureError as error:
                     if not reader.offset:
                         raise
+                    damaged = True
                     notes.append(f"{error}; what comes behind it is not played")
                 if reader.note:
                     notes.append(reader.note)
         except CaptureError as error:
             raise WrongUse(f"{name}: {error}") from None
         script = cls.of(items, name)
-        return script._replace(notes=(*notes, *script.notes))
+        return script._replace(notes=(*notes, *script.notes), damaged=damaged)
 
     @classmethod
     def of(cls, items: Iterable[Item], name: str = "script") -> Script:
@@ -92,6 +97,11 @@ class Script(NamedTuple):
             for part in parts
             if part.protocol not in registry.MAIN
         ]
+        if cut := sum(message.snapped for part in parts for message in part.messages):
+            notes.append(
+                f"of {plural(cut, 'message')} the capture has the beginning only (--snaplen): what is sent of them ends "
+                "in zeros, what comes is compared as far as it was kept"
+            )
         return cls(name, tuple(part for part in parts if part.protocol in registry.MAIN), tuple(notes))
 
     def cut(

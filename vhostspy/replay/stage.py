@@ -39,6 +39,11 @@ class Stage:
         return self._wires.get(key)
 
     @property
+    def nested(self) -> list[Wire]:
+        """The channels that came as descriptors, as far as they are open."""
+        return [wire for wire in self._wires.values() if wire is not self.main and not wire.closed]
+
+    @property
     def all_sent(self) -> bool:
         return not any(wire.wants_room for wire in self._wires.values())
 
