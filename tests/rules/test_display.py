@@ -9,6 +9,7 @@ import pytest
 
 from vhostspy.capture.record import Descriptor
 from vhostspy.message import Message
+from vhostspy.output.overview import session_lines, session_values
 
 from ..pipeline.conversation import RAM, SECOND
 from .talk import Talk, broken, features, found
@@ -239,6 +240,19 @@ def test_features_are_those_of_each_channel() -> None:
     talk.socket()
     display = talk.state.displays[1]
     assert (display.whole, display.agreed, display.scanouts) == (True, 0, {})
+
+
+def test_a_session_says_what_its_displays_show() -> None:
+    talk = Screen()
+    talk.agrees()
+    talk.draws(SCANOUT, scanout(1280, 800))
+    talk.draws(BUFFER, buffer(), ON)
+    talk.draws(SCANOUT, scanout(640, 480, number=1))
+    lines = [line.strip() for line in session_lines(talk.state)]
+    assert "displays   1: EDID, DMABUF2; scanout 0: 256×64 buffer; scanout 1: 640×480 pixels" in lines
+    (display,) = session_values(talk.state)["displays"]
+    assert display["agreed"] == 3
+    assert [(one["scanout_id"], one["shows"]) for one in display["scanouts"]] == [(0, "buffer"), (1, "pixels")]
 
 
 @pytest.mark.parametrize("rule, number, payload", [("VG-14", EDID, pack("<I", 0)), ("VG-17", MODES, b"")])

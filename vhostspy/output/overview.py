@@ -8,6 +8,7 @@ from vhostspy.dissectors import registry, virtio
 from vhostspy.dissectors.rows import Names
 from vhostspy.message import end_name
 from vhostspy.session.device import infer
+from vhostspy.session.display import Display
 from vhostspy.session.ledger import outstanding
 from vhostspy.session.state import Line, Ring, Session
 
@@ -39,6 +40,7 @@ def session_lines(session: Session) -> list[str]:
     lines += _labelled("memory", _memory(session))
     lines += _labelled("rings", [_ring(ring) for _, ring in sorted(session.rings.items())])
     lines += _labelled("others", _others(session))
+    lines += _labelled("displays", [_display(number, one) for number, one in session.displays.items()])
     lines += _labelled("channels", _channels(session))
     lines += _labelled("end", [ending] if (ending := ended(session)) else [])
     return lines
@@ -141,6 +143,17 @@ def _others(session: Session) -> list[str]:
     return lines
 
 
+def _display(number: int, display: Display) -> str:
+    """A gpu's display channel: what was agreed on there, and what each scanout shows."""
+    names = registry.PROTOCOLS["vhost-user-gpu"].features
+    agreed = None if display.agreed is None or names is None else ", ".join(names.bits(display.agreed))
+    words = ["features not known" if agreed is None else agreed or "no features"]
+    words += [
+        f"scanout {one.number}: {one.width}×{one.height} {one.shows}" for _, one in sorted(display.scanouts.items())
+    ]
+    return f"{number}: {'; '.join(words)}"
+
+
 def _channels(session: Session) -> list[str]:
     """Nested ones, and what could not be read."""
     lines = []
@@ -178,6 +191,15 @@ def session_values(session: Session) -> dict[str, Any]:
             {"index": ring.number, "num": ring.size, "base": ring.base, "started": ring.started,
              "enabled": ring.enabled, "kick": _has(ring.kick), "call": _has(ring.call), "err": _has(ring.err)}
             for _, ring in sorted(session.rings.items())
+        ],
+        "displays": [
+            {"channel_no": number, "offered": one.offered, "agreed": one.agreed,
+             "scanouts": [
+                 {"scanout_id": scanout.number, "shows": scanout.shows, "width": scanout.width,
+                  "height": scanout.height, "no": scanout.no}
+                 for _, scanout in sorted(one.scanouts.items())
+             ]}
+            for number, one in session.displays.items()
         ],
         "channels": [
             {"channel": name, "channel_no": number, "no": channel.by}
