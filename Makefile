@@ -80,6 +80,7 @@ bench: $(READY)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check dpkt python-pcapng || true
 	$(BIN)/python -m benchmarks.ladder $(BENCH)
 	$(BIN)/python -m benchmarks.reading $(BENCH)
+	$(BIN)/python -m benchmarks.screen $(BENCH)
 
 pictures: $(READY)
 	$(BIN)/python -m tests.tui.draw docs/tui
