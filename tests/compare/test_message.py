@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from vhostspy.capture.record import SNAPPED
 from vhostspy.compare import Difference, Strictness, differences, told
 from vhostspy.message import Message
 from vhostspy.pipeline import Pipeline
@@ -200,3 +201,27 @@ def test_the_call_descriptor_is_no_kick() -> None:
     first = one("front_end", "SET_VRING_KICK", index=0, fds=[KICK])
     second = one("front_end", "SET_VRING_KICK", index=0, fds=[CALL])
     assert members(first, second, SHAPE) == ["fds[0].role"]
+
+
+def test_nothing_that_was_not_there_is_no_difference() -> None:
+    """A descriptor whose message says nothing of what it is for."""
+    found = differences(one("front_end", "SET_OWNER"), one("front_end", "SET_OWNER", fds=[RAM._replace(role="")]))
+    assert [each.member for each in found] == ["fds", "fds[0].kind", "fds[0].access", "fds[0].size"]
+
+
+def test_many_differences_are_told_in_few_lines() -> None:
+    expected = one("front_end", "ADD_MEM_REG", **REGION)
+    lines = [*told(expected, expected, [Difference(f"member{i}", i, None) for i in range(1000)])]
+    assert len(lines) < 50
+    assert lines[-1] == "    and 960 more"
+
+
+def test_of_a_message_that_was_not_kept_whole_counts_what_both_have() -> None:
+    """A header, and the first octet of the payload."""
+    expected = one("front_end", "ADD_MEM_REG", **REGION, fds=[RAM])
+    kept = expected._replace(data=expected.data[:13], marks=SNAPPED)
+    for strictness in Strictness:
+        assert differences(kept, expected, strictness) == ()
+    other = one("front_end", "ADD_MEM_REG", **REGION, fds=[RAM, RAM])
+    assert members(kept, other, SEMANTIC) == ["fds"]
+    assert members(kept, one("front_end", "SET_OWNER"), SHAPE) == ["message"]

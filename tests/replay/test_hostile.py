@@ -18,7 +18,9 @@ import pytest
 
 from vhostspy.demo.back_end import BackEnd
 from vhostspy.demo.block import Disk
+from vhostspy.demo.front_end import FrontEnd
 from vhostspy.errors import WrongUse
+from vhostspy.replay import Outcome, replay
 from vhostspy.replay.edit import load
 from vhostspy.replay.player import Meeting
 
@@ -130,6 +132,59 @@ def test_junit_of_a_file_with_any_name(capture: Path, tmp_path: Path) -> None:
         assert subprocess.run(command, cwd=ROOT, capture_output=True, timeout=60, check=False).returncode == 0
     (case,) = ElementTree.parse(junit).getroot().iter("testcase")
     assert 'a"b<&>\\x01.pcapng session 1' in (case.get("name") or "")
+
+
+# -- files
+
+
+def damaged(whole: bytes) -> bytes:
+    """With garbage over a part of its last message."""
+    at = whole.rindex(b"\x06\0\0\0", 0, len(whole) - 400)
+    return whole[: at + 4] + b"\xa5" * 300 + whole[at + 304 :]
+
+
+def test_a_damaged_capture_is_played_up_to_there(capture: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.pcapng"
+    broken.write_bytes(damaged(capture.read_bytes()))
+    with serving(tmp_path / "be.sock") as path:
+        command = [*COMMAND, str(broken), "--as", "front-end", "--connect", path]
+        found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert "what comes behind it is not played" in found.stdout
+    assert "0 did not; all was played" in found.stdout
+    assert found.returncode == 2
+
+
+def test_a_damaged_capture_is_compared_up_to_there(capture: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.pcapng"
+    broken.write_bytes(damaged(capture.read_bytes()))
+    command = [sys.executable, "-m", "vhostspy", "diff", str(broken), str(broken)]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert "compared up to there" in found.stderr
+    assert "1 session, the same" in found.stdout
+    assert found.returncode == 2
+
+
+# -- peers
+
+
+def test_who_only_looks_whether_we_are_ready_does_not_count(capture: Path, tmp_path: Path) -> None:
+    path = tmp_path / "l.sock"
+    outcomes: list[Outcome] = []
+    thread = threading.Thread(
+        target=lambda: outcomes.append(replay(capture, "back-end", listen=path, until_no="set-up", timeout_s=5))
+    )
+    thread.start()
+    until(path.exists)
+    for _ in range(2):
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.connect(str(path))
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.connect(str(path))
+        with FrontEnd(sock, queues=2, timeout_s=5) as front_end:
+            front_end.negotiate()
+            front_end.start()
+    thread.join(30)
+    assert outcomes[0].status == 0, outcomes[0].text
 
 
 # -- the system

@@ -29,7 +29,7 @@ signs:
   -  only in A                            +  only in B
 
 exit status:
-  0  the same        1  different
+  0  the same        1  different        2  wrong use, or a capture that is damaged
 """
 
 
@@ -38,6 +38,13 @@ class Recorded(NamedTuple):
 
     session: Session
     messages: list[Message]
+
+
+class Recording(NamedTuple):
+    """The sessions of a capture in their order. damaged: as far as it can be read."""
+
+    sessions: list[Recorded]
+    damaged: bool = False
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -76,7 +83,7 @@ def run(options: Namespace) -> int:
     colour = wants_colour(sys.stdout)
     if not options.json:
         write(f"A  {escape(options.a)}\nB  {escape(options.b)}\n\n")
-    for one, other in zip_longest(a, b):
+    for one, other in zip_longest(a.sessions, b.sessions):
         each = compare(one, other, strictness)
         compared.append(each)
         if options.json:
@@ -94,7 +101,7 @@ def run(options: Namespace) -> int:
         from .check import write as write_file
 
         write_file(options.junit, "\n".join([*comparison.junit(compared), ""]))
-    return 0 if same else 1
+    return 2 if a.damaged or b.damaged else 0 if same else 1
 
 
 def compare(one: Recorded | None, other: Recorded | None, strictness: Strictness) -> Compared:
@@ -107,29 +114,40 @@ def compare(one: Recorded | None, other: Recorded | None, strictness: Strictness
     return Compared(one.session, other.session, topics, align(one.messages, other.messages, strictness))
 
 
-def recorded(file: str, device: str | None, wanted: Callable[[Message], bool] | None) -> list[Recorded]:
-    """The sessions of a capture in their order; WrongUse when it cannot be read to its end."""
+def recorded(file: str, device: str | None, wanted: Callable[[Message], bool] | None) -> Recording:
+    """A capture's sessions; WrongUse when it is none."""
     name = "standard input" if file == "-" else file
     sessions: dict[int, Session] = {}
     messages: dict[int, list[Message]] = {}
     pipeline = Pipeline(device)
+    damaged = False
     try:
         with Reader(0 if file == "-" else file) as reader:
-            for record in reader:
-                for item in pipeline.feed(record):
-                    if isinstance(item, Message):
-                        kept = messages.setdefault(item.session, [])
-                        if wanted is None or wanted(item):
-                            kept.append(item)
-                if record.session in pipeline.sessions:
-                    sessions[record.session] = pipeline.sessions[record.session]
+            try:
+                for record in reader:
+                    for item in pipeline.feed(record):
+                        if isinstance(item, Message):
+                            kept = messages.setdefault(item.session, [])
+                            if wanted is None or wanted(item):
+                                kept.append(item)
+                    if record.session in pipeline.sessions:
+                        sessions[record.session] = pipeline.sessions[record.session]
+            except CaptureError as error:
+                if not reader.offset:
+                    raise
+                damaged = True
+                sys.stderr.write(f"vhostspy diff: {name}: {error}; compared up to there\n")
             if reader.note:
                 sys.stderr.write(f"vhostspy diff: {name}: {reader.note}\n")
     except CaptureError as error:
         raise WrongUse(f"{name}: {error}") from None
-    return [
-        Recorded(sessions[number], [*with_device(sessions[number].device, said)]) for number, said in messages.items()
-    ]
+    return Recording(
+        [
+            Recorded(sessions[number], [*with_device(sessions[number].device, said)])
+            for number, said in messages.items()
+        ],
+        damaged,
+    )
 
 
 def with_device(device: str | None, messages: list[Message]) -> Iterator[Message]:

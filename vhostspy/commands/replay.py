@@ -124,7 +124,9 @@ def run(options: Namespace) -> int:
 def _run(options: Namespace) -> int:
     people = sys.stderr if options.json else sys.stdout
     outcomes: list[Outcome] = []
+    damaged = False
     for name, script in _scripts(options):
+        damaged |= script.damaged
         outcome = play(options, script, people)._replace(name=name)
         outcomes.append(outcome)
         if options.json:
@@ -138,7 +140,7 @@ def _run(options: Namespace) -> int:
             _print(people, escape(line))
     if options.junit:
         write(options.junit, "\n".join([*report.junit(outcomes), ""]))
-    return max(outcome.status for outcome in outcomes)
+    return max(2 if damaged else 0, *(outcome.status for outcome in outcomes))
 
 
 class _Terminated(BaseException):

@@ -11,6 +11,8 @@ from .facts import Facts, Strictness, facts
 
 Value = int | str | None
 
+#: of so many members people are told how they differ
+_MOST_TOLD = 40
 #: beside these, what the members are does not matter any more
 _DECIDING = ("message", "kind", "channel", "from")
 
@@ -31,9 +33,14 @@ def differences(
 ) -> tuple[Difference, ...]:
     """The members by which they differ, in the order of the wire; none: by this strictness they are the same.
 
-    Messages of different names, kinds, channels or ends differ in that alone.
+    Messages of different names, kinds, channels or ends differ in that alone; one of which a capture has kept the
+    beginning only, in what both have.
     """
-    return different(facts(expected, strictness), facts(came, strictness))
+    one, other = facts(expected, strictness), facts(came, strictness)
+    if expected.snapped or came.snapped:
+        shared = (one.keys() & other.keys()) - {"rest", "bytes"}
+        one, other = ({name: value for name, value in each.items() if name in shared} for each in (one, other))
+    return different(one, other)
 
 
 def different(expected: Facts, came: Facts) -> tuple[Difference, ...]:
@@ -45,8 +52,8 @@ def different(expected: Facts, came: Facts) -> tuple[Difference, ...]:
         names = [*expected, *(name for name in came if name not in expected)]
         found = [_difference(name, expected, came) for name in names if expected.get(name) != came.get(name)]
         if len(found) > 1:
-            # said by their members already
-            found = [one for one in found if one.member != "bytes"]
+            # said by their members already; nothing instead of not being there, by what is beside it
+            found = [one for one in found if one.member != "bytes" and {one.expected, one.came} != {None, ""}]
     return tuple(found)
 
 
@@ -87,9 +94,11 @@ def told(expected: Message | None, came: Message | None, found: Iterable[Differe
         title = named(expected) if named(expected) == named(came) else f"{named(expected)} or {named(came)}"
         yield f"{title} from the {who}: expected #{expected.no}, came #{came.no}"
     lines = [(one.member, written(one.expected), written(one.came)) for one in found]
-    width = max((len(member) for member, _, _ in lines), default=0)
-    for member, one, other in lines:
+    width = max((len(member) for member, _, _ in lines[:_MOST_TOLD]), default=0)
+    for member, one, other in lines[:_MOST_TOLD]:
         yield f"    {member:<{width}}  expected {one}, came {other}"
+    if len(lines) > _MOST_TOLD:
+        yield f"    and {len(lines) - _MOST_TOLD} more"
 
 
 def named(message: Message) -> str:

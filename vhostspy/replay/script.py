@@ -99,8 +99,8 @@ class Script(NamedTuple):
         ]
         if cut := sum(message.snapped for part in parts for message in part.messages):
             notes.append(
-                f"of {plural(cut, 'message')} the capture has the beginning only (--snaplen): what is sent of them ends "
-                "in zeros, what comes is compared as far as it was kept"
+                f"of {plural(cut, 'message')} the capture has the beginning only (--snaplen): what is sent ends in "
+                "zeros, what comes is compared as far as it was kept"
             )
         return cls(name, tuple(part for part in parts if part.protocol in registry.MAIN), tuple(notes))
 
