@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.dissectors.samples import SAMPLES
+from tests.memory.guest import EVENT_IDX, IN_ORDER, PACKED, VERSION_1, Guest
 from tests.wireshark.synthetic import said, write
 from vhostspy.arguments import load_dissectors
 from vhostspy.baseline import read_baseline
@@ -47,13 +48,22 @@ from vhostspy.dissectors.rows import (
 from vhostspy.dissectors.vfio_user import twin_socket
 from vhostspy.errors import WrongUse
 from vhostspy.filter import FilterError, compile
+from vhostspy.index import Index
+from vhostspy.memory.chain import open_chains
+from vhostspy.memory.dirty_log import dirty
+from vhostspy.memory.inflight import queues
+from vhostspy.memory.requests import describe
+from vhostspy.memory.ring import look
+from vhostspy.memory.scan import scan
 from vhostspy.message import Message as Shown
 from vhostspy.output.printer import Printer, Show
+from vhostspy.output.rings import dirty_lines, inflight_lines, table
 from vhostspy.output.text import Look
 from vhostspy.pipeline import Pipeline
 from vhostspy.relay.framer import LOST, Framer, detect
 from vhostspy.rules.engine import Rules
 from vhostspy.rules.subjects import with_rules
+from vhostspy.session.state import Inflight, Log
 
 from .source import Source
 
@@ -301,6 +311,57 @@ def capture_seeds() -> Iterator[bytes]:
         for sample in few:
             yield write(Path(folder, "seed.pcapng"), [said(sample)]).read_bytes()
         yield write(Path(folder, "seed.pcapng"), [said(sample) for sample in few[:4]]).read_bytes()
+
+
+def indexed(octets: bytes) -> None:
+    """The same octets as columns: each row can be glanced at, and made whole again."""
+    with Index(octets) as index:
+        with suppress(CaptureError):
+            while index.advance(1.0):
+                pass
+        for row in range(index.rows):
+            glance = index.glance(row)
+            assert glance.row == row
+            index.item(row)
+            index.sessions(row)
+
+
+# -- memory of a guest -------------------------------------------------------------------------------------------------
+
+
+def rings(octets: bytes) -> None:
+    """Whatever a guest has in its memory, its rings, its requests, in-flight buffer and dirty log are read."""
+    source = Source(octets)
+    how, size = source.number(), source.number(2)
+    features = sum(bit for place, bit in enumerate((VERSION_1, EVENT_IDX, PACKED, IN_ORDER)) if how >> place & 1)
+    guest = Guest(features, size, source.one_of([None, *virtio.DEVICES]))
+    guest.big_endian = (None, False, True)[how >> 4 & 3] if how >> 4 & 3 < 3 else None
+    places = (guest.table, guest.available, guest.used, 0x5000)
+    while source:
+        place, offset, count = source.one_of(places), source.number(), source.number()
+        guest.put(place + offset, source.take(count))
+    seen = look(guest.session, 0, guest.memory)
+    assert table([seen], {}, {}, guest.device)
+    for chain in open_chains(guest.ring, seen, guest.memory):
+        assert describe(guest.device, 0, chain, guest.memory).isprintable()
+    scan(guest.session, guest.memory)
+
+    def file(offset: int, length: int) -> bytes:
+        return octets[offset : offset + length]
+
+    inflight_lines(queues(Inflight(1, size, how & 7, how >> 4, source.number() or size, None), bool(how & 4), file))
+    dirty_lines(dirty(Log(1, size, how & 7, None), guest.regions, file))
+
+
+def rings_seeds() -> Iterator[bytes]:
+    # a descriptor that names a request of 16 octets in the same memory, and its index in the available ring
+    one = (0x4000_5000).to_bytes(8, "little") + (16).to_bytes(4, "little") + bytes(4)
+    split = bytes([0, 0, len(one)]) + one + bytes([1, 0, 6]) + bytes([0, 0, 1, 0, 0, 0]) + bytes([3, 0, 16]) + bytes(16)
+    for how in (1, 3):
+        for device in range(len(virtio.DEVICES) + 1):
+            yield bytes([how, 8, 0, device]) + split
+    packed = one[:12] + bytes([0, 0, 0x80, 0])
+    yield bytes([5, 8, 0, 2, 0, 0, len(packed)]) + packed
 
 
 # -- what people write ---------------------------------------------------------------------------------------------
@@ -565,6 +626,8 @@ ENTRIES = (
     Entry("stream", stream, stream_seeds, 400),
     Entry("session", session, session_seeds, 600),
     Entry("capture", capture, capture_seeds, 6000),
+    Entry("index", indexed, capture_seeds, 6000),
+    Entry("rings", rings, rings_seeds, 400),
     Entry("filter", filter_text, filter_seeds, 120),
     Entry("explain", explained, explained_seeds, 60),
     Entry("baseline", baseline, baseline_seeds, 300),
