@@ -237,18 +237,20 @@ class Act:
             self._cues.not_to_be_answered(place)
             return
         if self.settings.edit is None and not message.snapped:
-            self._cues.request_sent(place)
-            self._send(message, wire, message.data)
+            if self._send(message, wire, message.data):
+                self._cues.request_sent(place)
             return
         pieces = edited(self.settings.edit, message)
         if not pieces:
             self._notes.append(f"{named(message)} #{message.no} was left out")
             self._cues.not_to_be_answered(place)
             return
-        self._cues.request_sent(place)
-        for data in pieces:
-            self._send(message, wire, data)
-            if data != message.data and not wire.broken:
+        for number, data in enumerate(pieces):
+            if not self._send(message, wire, data):
+                return
+            if not number:
+                self._cues.request_sent(place)
+            if data != message.data:
                 self._log.catch_up()
                 live = self._edited[place] = self._log.passed[-1]
                 if not live.awaited and live.row is not None:
@@ -261,8 +263,8 @@ class Act:
             for data in edited(self.settings.edit, message):
                 self._send(message, wire, with_msgid(wire.rows, data, armed.msgid))
 
-    def _send(self, message: Message, wire: Wire, data: bytes) -> None:
-        """Send octets with the descriptors of a recorded message."""
+    def _send(self, message: Message, wire: Wire, data: bytes) -> bool:
+        """Send octets with the descriptors of a recorded message; False: this channel takes nothing more."""
         if self._guest is not None and message.name in BEFORE and (self._guest.has_bases or self.settings.edit):
             self._guest.prepare(self._log.session(self.part.number))
         if message.fds:
@@ -274,7 +276,7 @@ class Act:
         try:
             if not wire.send(data, fds):
                 self._hear_the_last(wire)
-                return
+                return False
             now = monotonic_ns()
             self._log.later(now, self.part.number, wire, self.side, data, fds, message.fds)
         finally:
@@ -292,6 +294,7 @@ class Act:
                 self._store.passed_on(message)
             if message.no in self._last_uses:
                 self._store.forget(self._last_uses[message.no])
+        return True
 
     def _descriptors(self, message: Message) -> tuple[list[int], socket.socket | None]:
         """What goes with a message, lent by the store; and the socket among them, to be closed once it is sent."""
