@@ -104,5 +104,7 @@ def test_something_behind_the_configuration(device: str, length: int, at: int, n
     talk.front_end("GET_CONFIG", **fields(length=length))
     config = bytearray(length)
     config[at] = 7
-    no = talk.reply("GET_CONFIG", **(fields(length=length) | {"config": bytes(config)})).no
+    answer = fields(length=length)
+    answer["config"] = bytes(config)
+    no = talk.reply("GET_CONFIG", **answer).no
     assert broken(talk, "VU-CFG-09") == [("note", BACK, no)] * note

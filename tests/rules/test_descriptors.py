@@ -158,6 +158,7 @@ def test_descriptors_again_and_again(times: int, between: bool, note: bool) -> N
     """Snabb #560: the back-end closed none, and came to its limit."""
     talk = Talk()
     features(talk)
+    no = 0
     for count in range(times):
         no = talk.front_end("SET_VRING_CALL", index=0, fds=[CALL._replace(eventfd_id=count)]).no
         if between and count % 10 == 0:
