@@ -68,8 +68,9 @@ def one_after_another() -> Iterator[Record]:
         about: dict[str, Any] = {"session": no, "previous": no - 1, "monotonic_ns": no * 10**10}
         yield record(0, b'{"event": "open"}', 2, kind=EVENT, **about)
         yield record(no, header(1, b""), 0, **about)
-        yield record(0, b'{"event": "eof"}', 1, kind=EVENT, **(about | {"monotonic_ns": no * 10**10 + 5 * 10**9}))
-        yield record(0, b'{"event": "close"}', 2, kind=EVENT, **(about | {"monotonic_ns": no * 10**10 + 5 * 10**9}))
+        about["monotonic_ns"] += 5 * 10**9
+        yield record(0, b'{"event": "eof"}', 1, kind=EVENT, **about)
+        yield record(0, b'{"event": "close"}', 2, kind=EVENT, **about)
 
 
 def pieces() -> Iterator[Record]:
