@@ -111,6 +111,8 @@ def test_samples_come_back_from_a_relay_that_counts_each(folder: Path, monkeypat
         (["--listen", "a", "--connect", "b", "--sample-rings", "1", "--no-memory"], "cannot go with --no-memory"),
         (["--listen", "a", "--connect", "b", "--sample-rings", "1", "--no-capture"], "cannot go with --no-capture"),
         (["--listen", "a", "--connect", "b", "--sample-rings", "often"], "no number of seconds"),
+        (["--listen", "a", "--connect", "b", "--sample-rings", "1", "--snaplen", "64"], "so short a --snaplen"),
+        (["--listen", "a", "--connect", "b", "--exact-kicks", "--exact-reads"], "use one of them"),
     ],
 )
 def test_what_cannot_be(

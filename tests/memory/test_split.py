@@ -89,6 +89,12 @@ def test_what_cannot_be_looked_at_says_why(ring: state.Ring, why: str) -> None:
     assert found.available is None
 
 
+def test_a_region_of_which_nothing_is_kept_is_named() -> None:
+    guest = Guest()
+    nothing = guest.memory._replace(mapped=())
+    assert "is in a region (#1) that cannot be looked at" in look(guest.session, 0, nothing).problem
+
+
 def test_only_rings_with_a_place_are_listed() -> None:
     guest = Guest()
     session = guest.session._replace(rings={3: guest.ring._replace(number=3), 1: state.Ring(1, 8), 0: guest.ring})

@@ -201,7 +201,7 @@ def test_after_detaching_nothing_is_kept(watched: tuple[Relayed, Control]) -> No
     assert ask(control, do="detach")[0]["ok"]
     until(lambda: memory_files() == 0)
     pass_on(front, back, message(SET_MEM_TABLE, regions(1)), tagged(2))
-    assert memory_files() == 0
+    until(lambda: memory_files() == 0)
     assert "no memory is kept" in ask(control, do="memory", session=1)[0]["text"]
 
 
@@ -212,7 +212,7 @@ def test_without_memory_nothing_is_kept(folder: Path, monkeypatch: pytest.Monkey
         front, back = relayed.open()
         pass_on(front, back, message(SET_MEM_TABLE, regions(1)), tagged(1))
         relayed.call(relayed.relay.writer.settle)
-        assert memory_files() == 0
+        until(lambda: memory_files() == 0)
         assert "--no-memory" in ask(control, do="memory", session=1)[0]["text"]
         relayed.call(control.close)
 

@@ -157,6 +157,10 @@ def test_a_chain_that_leads_nowhere_is_told_once() -> None:
     for _ in range(3):
         look(talk, ring(8, 7, chain="chain 3: address 0x10 is in no region"))
     assert broken(talk, "VU-MEMR-05") == [("error", FRONT, 0)]
+    busy = guest()
+    for index in range(7, 10):  # it may be linked anew while it is followed
+        look(busy, ring(index + 1, index, chain="chain 3: address 0x10 is in no region"))
+    assert broken(busy, "VU-MEMR-05") == []
     well = guest()
     look(well, ring(8, 7))
     assert broken(well, "VU-MEMR-05") == []
@@ -168,6 +172,17 @@ def test_available_goes_forward_by_a_ring_at_most(then: int, wrong: bool) -> Non
     look(talk, ring(7, 7))
     look(talk, ring(then, 7) | {"problem": ""})
     assert broken(talk, "VU-MEMR-06") == [("warning", FRONT, 0)] * wrong
+
+
+def test_a_ring_that_is_set_up_anew_begins_anew() -> None:
+    """The guest has started again: what it has made available so far is less than before."""
+    talk = guest("net")
+    look(talk, ring(256, 0))
+    stop(talk)
+    set_up(talk)
+    kick(talk)
+    look(talk, ring(64, 0))
+    assert broken(talk, "VU-MEMR-06") == []
 
 
 @pytest.mark.parametrize("answered, wrong", [(7, False), (10, False), (6, True), (400, True)])

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from vhostspy.capture.writer import Writer
 from vhostspy.dissectors.registry import PROTOCOLS
 from vhostspy.errors import WrongUse
-from vhostspy.launch.options import add_arguments, check
+from vhostspy.launch.options import add_arguments, check, keeps_memory
 from vhostspy.launch.process import fill_standard_descriptors, more_descriptors, say, stop_on_signals
 from vhostspy.launch.target import Target
 from vhostspy.relay.control import Control
@@ -63,7 +63,7 @@ def _run(options: Namespace, target: Target, sides: Any, new_policy: Any) -> int
     settings = Settings(
         protocol=options.protocol or "", exact_reads=options.exact_reads, once=options.once,
         connect_timeout_s=options.connect_timeout, new_policy=new_policy, say=say,
-        keep_memory=not options.no_memory, exact_kicks=options.exact_kicks,
+        keep_memory=keeps_memory(options), exact_kicks=options.exact_kicks,
     )  # fmt: skip
     relay = Relay(sides, writer, settings)
     relay.event(

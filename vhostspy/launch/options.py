@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
 
+#: with less of each message nothing can be told of memory: a table of eight regions has 276 bytes
+SNAPLEN = 4096
+
+
 def add_arguments(parser: ArgumentParser) -> None:
     from vhostspy.arguments import add_output_arguments, add_rule_arguments, one_of, seconds
 
@@ -73,6 +77,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_rule_arguments(rules)
 
 
+def keeps_memory(options: Namespace) -> bool:
+    """Whether viewers can look at the rings: where they are is told by the capture, if that has whole messages."""
+    short = options.snaplen is not None and options.snaplen < SNAPLEN
+    return not (options.no_memory or options.no_capture or short)
+
+
 def _size(text: str) -> int:
     import argparse
 
@@ -105,8 +115,10 @@ def check(options: Namespace) -> None:
     checks = options.validate or options.strict or options.junit
     if options.sample_data and not options.sample_rings:
         raise WrongUse("--sample-data says what --sample-rings records: it cannot go without it")
-    if options.sample_rings and (options.no_capture or options.no_memory):
-        without = "--no-capture" if options.no_capture else "--no-memory"
+    if options.sample_rings and not keeps_memory(options):
+        without = (
+            "--no-capture" if options.no_capture else "--no-memory" if options.no_memory else "so short a --snaplen"
+        )
         raise WrongUse(f"--sample-rings looks at memory and records what it sees: it cannot go with {without}")
     if options.no_capture and checks:
         raise WrongUse("--no-capture leaves nothing that could be checked: it cannot go with --validate and --strict")
@@ -118,6 +130,8 @@ def check(options: Namespace) -> None:
         raise WrongUse("--quiet prints nothing, and without -w FILE nothing is kept: nothing would be left to do")
     if options.no_capture and (options.write or options.json):
         raise WrongUse("--no-capture keeps and shows nothing, so -w and --json cannot go with it")
+    if options.exact_reads and options.exact_kicks:
+        raise WrongUse("--exact-reads passes on pieces, and --exact-kicks changes whole messages: use one of them")
     if options.exact_reads and options.enforce:
         raise WrongUse("--exact-reads passes on pieces, and --enforce judges whole messages only: use one of them")
     if options.exact_reads and any((options.mask_features, options.mask_protocol_features,

@@ -61,6 +61,8 @@ class Space(NamedTuple):
     iommu: bool = False
     #: rings are given by guest address
     guest_rings: bool = False
+    #: all that there are
+    regions: tuple[Region, ...] = ()
 
     def ring(self, address: int, length: int) -> Piece:
         """A part of a ring, which lies in one piece."""
@@ -95,12 +97,19 @@ class Space(NamedTuple):
                     pieces.append(Piece(mapped, region.offset + start, most))
                     break
             else:
-                raise Outside(f"{what} {at:#x} is in no region")
+                raise Outside(f"{what} {at:#x} is in {self._where(real, by_guest)}")
             at, left = at + most, left - most
         return pieces
+
+    def _where(self, address: int, by_guest: bool) -> str:
+        for region in self.regions:
+            if 0 <= address - (region.guest_address if by_guest else region.user_address) < region.size:
+                return f"a region (#{region.no}) that cannot be looked at"
+        return "no region"
 
 
 def space(session: Session, mapped: tuple[Mapped, ...], translations: Translations = ()) -> Space:
     """The session's memory as it is agreed on now."""
     iommu = bool((session.virtio_agreed or 0) & ACCESS_PLATFORM)
-    return Space(mapped, translations if iommu else (), iommu, bool((session.protocol_agreed or 0) & GPA_ADDRESSES))
+    guest_rings = bool((session.protocol_agreed or 0) & GPA_ADDRESSES)
+    return Space(mapped, translations if iommu else (), iommu, guest_rings, session.regions)

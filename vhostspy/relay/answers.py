@@ -112,7 +112,7 @@ class Answers:
     def memory(self, request: Request) -> Answer:
         session = self._session(request)
         if session.keeper is None:
-            raise Refused("no memory is kept: the relay was started with --no-memory, or records nothing")
+            raise Refused("no memory is kept: the relay was started with --no-memory, or records nothing or too little")
         self.relay.writer.settle()  # with it come those that passed just now
         start = request.get("from", 0)
         if not isinstance(start, int) or start < 0:

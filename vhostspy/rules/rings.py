@@ -35,7 +35,9 @@ class Still(NamedTuple):
     """A ring as it was seen last."""
 
     ring: Ring
-    #: since when used and its place in the session are the same
+    #: the message that started it: a ring that was set up anew is another
+    no: int
+    #: since when used is the same
     since_ns: int
     #: kicks when ``available`` last moved, and whether it was seen to move
     kicks: int | None
@@ -52,17 +54,15 @@ def _standing(moment: Moment) -> list[tuple[Ring, Still]]:
     now = []
     for ring in rings_of(moment.event.facts):
         last: Still | None = rings.get(ring.number)
-        if (
-            last is None
-            or not last.ring.started
-            or (last.ring.used, last.ring.used_wrap) != (ring.used, ring.used_wrap)
-        ):
-            still = Still(ring, moment.event.monotonic_ns, ring.kicks, False)
+        no = _set_up(moment, ring)
+        if last is None or last.no != no or (last.ring.used, last.ring.used_wrap) != (ring.used, ring.used_wrap):
+            still = Still(ring, no, moment.event.monotonic_ns, ring.kicks, False)
         else:
             moved = (last.ring.available, last.ring.available_wrap) != (ring.available, ring.available_wrap)
             before = last.ring.in_flight == 0
             still = Still(
                 ring,
+                no,
                 moment.event.monotonic_ns if moved and before else last.since_ns,
                 last.ring.kicks if moved else last.kicks,
                 moved or last.moved,
@@ -72,6 +72,11 @@ def _standing(moment: Moment) -> list[tuple[Ring, Still]]:
         now.append((ring, still))
     notes["now"], notes["at"] = now, (moment.event.monotonic_ns, id(moment.event))
     return now
+
+
+def _set_up(moment: Moment, ring: Ring) -> int:
+    known = moment.after.rings.get(ring.number)
+    return 0 if known is None or known.kick is None else known.kick.no
 
 
 def _tell(moment: Moment, ring: Ring, still: Still) -> None:
@@ -191,11 +196,16 @@ def _twice(moment: Moment, rule_id: str, wrong: object, who: int, text: str) -> 
 
 
 @rule("VU-MEMR-05", "error", "descriptors lead to memory, and to an end", DESCRIPTORS, on=SAMPLE,
-      notes="Of chains in flight: an address in no region, a number outside the table, a loop.")  # fmt: skip
+      notes="Of chains in flight, seen twice: an address in no region, a number outside, a loop.")  # fmt: skip
 def bad_chain(moment: Moment) -> Outcome:
+    before = moment.memory.of("VU-MEMR-05")
     breaches = []
     for ring in rings_of(moment.event.facts):
-        if ring.chain and ring.started and moment.first("VU-MEMR-05", ring.number, ring.chain):
+        # a chain that is used and linked anew while it is followed looks wrong, once
+        seen = (ring.chain, ring.used, ring.available) if ring.chain and ring.started else None
+        again = seen is not None and before.get(ring.number) == seen
+        before[ring.number] = seen
+        if again and moment.first("VU-MEMR-05", ring.number, ring.chain):
             text = f"ring {ring.number}: expected a chain of descriptors that the device can follow, {ring.chain}"
             breaches.append(Breach(text, FRONT_END))
     return breaches
@@ -204,15 +214,14 @@ def bad_chain(moment: Moment) -> Outcome:
 @rule("VU-MEMR-06", "warning", "an index goes forward, and by no more than the ring's size at once", AVAILABLE,
       on=SAMPLE, notes="Judged from sample to sample, while the used index stands.")  # fmt: skip
 def jumps(moment: Moment) -> Outcome:
-    before: dict[int, Ring] = moment.memory.of("VU-MEMR-06")
+    before: dict[int, tuple[Ring, int]] = moment.memory.of("VU-MEMR-06")
     breaches = []
     for ring in rings_of(moment.event.facts):
-        last = before.get(ring.number)
-        if ring.layout == "split" and ring.started and not ring.problem and ring.available is not None:
-            before[ring.number] = ring
-        else:
-            before.pop(ring.number, None)
-        if last is None or last.available is None or ring.number not in before or ring.used != last.used:
+        last, no = before.pop(ring.number, (None, 0))
+        if ring.layout != "split" or not ring.started or ring.problem or ring.available is None:
+            continue
+        before[ring.number] = ring, _set_up(moment, ring)
+        if last is None or last.available is None or ring.used != last.used or no != _set_up(moment, ring):
             continue
         moved = (ring.available or 0) - last.available & 0xFFFF
         if moved > ring.size:
