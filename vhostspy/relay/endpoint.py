@@ -79,15 +79,16 @@ class Listener:
     def _bind(self, where: str | bytes, mode: int) -> None:
         if isinstance(where, bytes):
             self.socket.bind(where)
-        else:
-            # the mode must hold from the first moment, so that nobody gets in between bind and chmod
-            mask = os.umask(0o777 & ~mode)
-            try:
-                self.socket.bind(where)
-            finally:
-                os.umask(mask)
-            self._made = (where, os.stat(where).st_ino)
-        self.socket.listen(64)
+            self.socket.listen(64)
+            return
+        # the mode must hold from the first moment, so that nobody gets in between bind and chmod
+        mask = os.umask(0o777 & ~mode)
+        try:
+            self.socket.bind(where)
+            self.socket.listen(64)  # at once: scripts wait for the path, and connect
+        finally:
+            os.umask(mask)
+        self._made = (where, os.stat(where).st_ino)
 
     def close(self) -> None:
         """Stop listening; the path goes too, unless somebody has put another socket there."""
