@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from vhostspy.memory.dirty_log import Dirty, dirty
+from vhostspy.memory.progress import Progress
 from vhostspy.output.rings import dirty_lines
 from vhostspy.session.state import Log, Region
 
@@ -28,6 +29,18 @@ def test_the_map_shows_the_least_bit() -> None:
     assert found.map() == " ▁"
     (line,) = dirty_lines([found])
     assert line == "dirty log: 1 of 256 pages of 1 MiB at 0x0 ▕ ▁▏"
+
+
+def test_how_fast_pages_become_dirty() -> None:
+    log, region, second = Log(1, 8, 0, None), Region(0, 64 * PAGE, 0, 0, 1), 1_000_000_000
+    progress = Progress()
+    (before,) = read(b"\x01" + bytes(7), log, region)
+    (after,) = read(b"\xff" + bytes(7), log, region)
+    assert progress.dirtied(1, before, 0) is None
+    assert progress.dirtied(1, after, 2 * second) == 3.5
+    assert progress.dirtied(1, before, 3 * second) == 0, "somebody has cleared it"
+    (line,) = dirty_lines([after], [3.5])
+    assert line.startswith("dirty log: 8 of 64 pages, ≥ 4/s of 256 KiB at 0x0")
 
 
 def test_a_log_that_is_too_small_tells_what_it_holds() -> None:

@@ -150,7 +150,8 @@ class Live:
             if self.options.json:
                 text.append(self.json.event(event))
                 continue
-            more = [*inflight_lines(seen.inflight), *dirty_lines(seen.dirty)]
+            rates = [self.progress.dirtied(seen.session.number, one, seen.monotonic_ns) for one in seen.dirty]
+            more = [*inflight_lines(seen.inflight), *dirty_lines(seen.dirty, rates)]
             lines = block(seen.session, event, self._paces(seen), seen.requests, more, ended)
             at = time.strftime("%H:%M:%S", time.localtime(event.time_ns / 1e9))
             self.found += [f"{at} session {event.session} {finding_line(finding)}" for finding in event.findings]

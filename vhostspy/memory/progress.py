@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from .dirty_log import Dirty
 from .ring import Ring
 
 #: rings that are remembered
@@ -33,6 +34,8 @@ class Progress:
 
     def __init__(self) -> None:
         self._last: dict[tuple[int, int], _Last] = {}
+        #: (session, guest address) of dirty logs -> when, and how many pages
+        self._dirty: dict[tuple[int, int], tuple[int, int]] = {}
 
     def feed(self, session: int, ring: Ring, now_ns: int) -> Pace:
         """What a ring's new sample tells, beside the one before."""
@@ -49,6 +52,16 @@ class Progress:
         if ring.layout == "split" and ring.used is not None and last.sampled is not None and now_ns > last.seen_ns:
             rate = ((ring.used - last.sampled) & 0xFFFF) * 1e9 / (now_ns - last.seen_ns)
         return Pace(now_ns - since_ns, rate)
+
+    def dirtied(self, session: int, region: Dirty, now_ns: int) -> float | None:
+        """Pages a second that became dirty since the sample before, at least: its reader may have cleared some."""
+        key = session, region.guest_address
+        before = self._dirty.get(key)
+        if len(self._dirty) < MOST:
+            self._dirty[key] = now_ns, region.dirty
+        if before is None or now_ns <= before[0]:
+            return None
+        return max(region.dirty - before[1], 0) * 1e9 / (now_ns - before[0])
 
     def glance(self, session: int, ring: int, used: int, now_ns: int) -> None:
         """A split ring's used index between two samples: its standing still is known more closely."""

@@ -108,9 +108,12 @@ def inflight_lines(queues: Sequence[Queue]) -> list[str]:
     return lines
 
 
-def dirty_lines(regions: Sequence[Dirty]) -> list[str]:
-    """The dirty log, a line a region, with a small map."""
-    return [
-        f"dirty log: {one.dirty} of {one.pages} pages of {size(one.size)} at {one.guest_address:#x} ▕{one.map()}▏"
-        for one in regions
-    ]
+def dirty_lines(regions: Sequence[Dirty], rates: Sequence[float | None] = ()) -> list[str]:
+    """The dirty log, a line a region, with a small map. ``rates``: of each, pages a second."""
+    lines = []
+    for at, one in enumerate(regions):
+        rate = rates[at] if at < len(rates) else None
+        pace = f", ≥ {rate:,.0f}/s" if rate else ""
+        where = f"{size(one.size)} at {one.guest_address:#x}"
+        lines.append(f"dirty log: {one.dirty} of {one.pages} pages{pace} of {where} ▕{one.map()}▏")
+    return lines
