@@ -301,7 +301,7 @@ local function plain(value, show, names)
   return integer_text(value, show, names)
 end
 
--- The line of a list: texts, and members with how they are written.
+-- The line of a list: texts, and members with how they are written. It ends where a member is not there.
 local function line_of(P, pieces, fields)
   local out = {}
   for i = 2, #pieces do
@@ -310,6 +310,7 @@ local function line_of(P, pieces, fields)
       out[#out + 1] = piece
     else
       local value = fields[piece.of]
+      if value == nil then return (concat(out):gsub("[ ,:]+$", "")) end
       if piece.show == "?" then
         if value and value ~= "" and (type(value) == "boolean" or type(value) == "string" or not is_zero(value)) then
           out[#out + 1] = piece.word
@@ -565,10 +566,11 @@ local function missing_text(decoded)
   return number_of(many, "byte") .. " missing"
 end
 
-local function info_line(P, decoded, s)
-  if decoded.missing > 0 then return missing_text(decoded) end
+-- `cut`: what is missing was there, the capture only did not keep it.
+local function info_line(P, decoded, s, cut)
+  if decoded.missing > 0 and not cut then return missing_text(decoded) end
   local text = decoded.alternative and line_of(P, decoded.alternative, decoded.fields) or ""
-  if decoded.at < #s then
+  if decoded.at < #s and decoded.missing == 0 then
     local more = number_of(#s - decoded.at, "byte") .. " more than expected"
     return text ~= "" and text .. ", " .. more or more
   end
@@ -1310,7 +1312,7 @@ local function show_message(P, tvb, s, pinfo, tree, top, record, frame)
   local info
   if m.kind ~= "raw" and m.row and not (m.error and m.error ~= 0) then
     decoded = decode(P, is_reply(m) and m.row.reply or m.row.request, payload, context, record.big)
-    info = info_line(P, decoded, payload)
+    info = info_line(P, decoded, payload, record.snapped)
   elseif m.error and m.error ~= 0 then
     info = "failed: " .. (RECORD.errors[m.error] or "error") .. " (" .. dec(m.error) .. ")"
   elseif m.kind == "raw" then
@@ -1344,7 +1346,7 @@ local function show_message(P, tvb, s, pinfo, tree, top, record, frame)
   if wanted(tree, P.abbr) then rest = show_members(P, tvb, item, m, s, payload, decoded, record, frame, pinfo) end
   if decoded.rest then
     if decoded.missing > 0 then
-      rest:add_proto_expert_info(MISSING, missing_text(decoded))
+      if not record.snapped then rest:add_proto_expert_info(MISSING, missing_text(decoded)) end
     else
       rest:add_proto_expert_info(MORE, number_of(#payload - decoded.at, "byte") .. " more than expected")
     end

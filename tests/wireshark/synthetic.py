@@ -72,9 +72,9 @@ def said(sample: Sample, payload: bytes | None = None) -> Said:
     return Said(sample.protocol, sample.channel, sender, head + octets, sample.context, sample.byte_order)
 
 
-def write(path: Path, messages: Sequence[Said], device: str | None = None) -> Path:
+def write(path: Path, messages: Sequence[Said], device: str | None = None, snaplen: int | None = None) -> Path:
     """A capture in which each message has a session of its own, which begins with its agreement."""
-    writer = Writer(os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600))
+    writer = Writer(os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), snaplen=snaplen)
     clock = count(5_000 * MS, MS)
     try:
         start = {"event": "start", "text": "synthetic", **({"device": device} if device else {})}

@@ -77,6 +77,15 @@ def test_every_sample(tshark: Tshark, device: str | None, samples: list[Sample])
     assert len(found) >= len(samples)
 
 
+@pytest.mark.parametrize("snaplen", [28, 60])
+def test_every_sample_cut_to_the_snap_length(tshark: Tshark, snaplen: int) -> None:
+    """What is there reads the same, and is nothing damaged."""
+    samples = [said(sample) for sample in SAMPLES if not sample.context.device]
+    capture = write(tshark.folder / "cut.pcapng", samples, snaplen=snaplen)
+    assert_same(tshark, capture)
+    assert tshark.run("-r", capture, "-Y", "vhostspy.expert.missing") == ""
+
+
 def garbage(seed: int) -> Iterator[Said]:
     """For every row requests and replies of random octets; samples that are cut short or go on; numbers of nobody."""
     chance = random.Random(seed)
