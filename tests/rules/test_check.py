@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+from io import StringIO
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
 from vhostspy.cli import main
+from vhostspy.commands.check import Progress
+from vhostspy.output.findings import MOST_ALIKE
 
 from ..output.captures import OWNER, recording, small
 
@@ -133,3 +137,49 @@ def test_sessions_of_real_programs_have_no_error(capture: Path, capsys: Output) 
     if known:
         assert main(["check", "-q", str(capture)]) == 1
         assert f" error    {known} " in capsys.readouterr().out
+
+
+def test_of_many_alike_the_first_are_listed_and_all_are_counted(tmp_path: Path, capsys: Output) -> None:
+    with recording(tmp_path / "many.pcapng") as recorded:
+        recorded.event("open", text="session 1 begins")
+        for _ in range(30):
+            recorded.says(0, OWNER)
+    assert main(["check", str(tmp_path / "many.pcapng")]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert sum("VU-OWN-02" in line and "#" in line for line in lines) == MOST_ALIKE
+    assert f"          error    VU-OWN-02   and {29 - MOST_ALIKE} more like these" in lines
+    assert lines[-1] == "30 messages: 29 errors"
+    assert main(["check", "--json", str(tmp_path / "many.pcapng")]) == 1
+    assert len(capsys.readouterr().out.splitlines()) == 29
+
+
+class Terminal(StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_the_bar_knows_how_far_every_capture_was_read(tmp_path: Path) -> None:
+    files = [str(tmp_path / name) for name in ("a", "b")]
+    for file in files:
+        Path(file).write_bytes(bytes(1000))
+    terminal = Terminal()
+    progress = Progress(terminal, files)
+    progress.of(0)(500)
+    progress.of(1)(500)
+    assert terminal.getvalue() == ""
+    progress.show()
+    assert terminal.getvalue() == f"\r[{'#' * 16}{' ' * 16}] 0 of 2 captures"
+    progress.file_done(0)
+    assert terminal.getvalue().endswith(f"\r[{'#' * 24}{' ' * 8}] 1 of 2 captures")
+    progress.clear()
+    assert terminal.getvalue().endswith("\r\x1b[K")
+    elsewhere = StringIO()
+    Progress(elsewhere, files).file_done(0)
+    assert elsewhere.getvalue() == ""
+
+
+def test_a_process_that_is_ended_is_told_of(tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vhostspy.commands.check.check", lambda *_: os._exit(9))
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0, 1})
+    assert main(["check", str(small(tmp_path / "a.pcapng")), str(small(tmp_path / "b.pcapng"))]) == 3
+    assert capsys.readouterr().err == "vhostspy check: a process that checked captures was ended\n"

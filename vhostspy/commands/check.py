@@ -9,14 +9,16 @@ from __future__ import annotations
 import gc
 import json
 import os
+import signal
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from mmap import mmap
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 from vhostspy.arguments import disabled, profile
 from vhostspy.baseline import Known, read_baseline
 from vhostspy.capture.reader import CaptureError, Reader
-from vhostspy.errors import WrongUse
+from vhostspy.errors import Failure, WrongUse
 from vhostspy.output import findings
 from vhostspy.output.findings import Report
 from vhostspy.pipeline import Pipeline
@@ -61,15 +63,18 @@ def run(options: Namespace) -> int:
     )
     reports: list[Report] = []
     progress = Progress(sys.stderr, options.files)
-    for report in check_all(options.files, asked, progress):
+    try:
+        for report in check_all(options.files, asked, progress):
+            progress.clear()
+            reports.append(report)
+            for trouble in (*report.trouble, *report.notes):
+                complain(trouble)
+            if options.json:
+                _print(json.dumps(findings.values(one, report.file), ensure_ascii=False) for one in report.kept)
+            else:
+                _print(_about(report, options))
+    finally:
         progress.clear()
-        reports.append(report)
-        for trouble in report.trouble:
-            complain(trouble)
-        if options.json:
-            _print(json.dumps(findings.values(one, report.file), ensure_ascii=False) for one in report.kept)
-        else:
-            _print(_about(report, options))
     if not options.json:
         if not options.quiet:
             table = [*findings.table(reports, {id: rule.text for id, rule in BY_ID.items()})]
@@ -115,25 +120,60 @@ def write(path: str, text: str) -> None:
 
 
 def check_all(files: list[str], asked: Asked, progress: Progress) -> Iterator[Report]:
-    """The reports, in the order of the files; as many at once as there are processors."""
+    """The reports, in the order of the files; as many at once as there are processors, the longest first."""
     processors = min(len(files), len(os.sched_getaffinity(0)))
     if processors < 2 or "-" in files:
-        for file in files:
-            yield check(file, asked, progress)
-            progress.file_done()
+        for place, file in enumerate(files):
+            yield check(file, asked, progress.of(place, shown=True))
+            progress.file_done(place)
         return
-    from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures import ProcessPoolExecutor, wait
+    from concurrent.futures.process import BrokenProcessPool
     from multiprocessing import get_context
 
-    # fork: rows that the user has added are known there as well
-    with ProcessPoolExecutor(processors, get_context("fork")) as pool:
-        for report in pool.map(check, files, [asked] * len(files)):
-            progress.file_done()
-            yield report
+    # fork: rows that the user has added are known there as well, and how far each is, here
+    with ProcessPoolExecutor(processors, get_context("fork"), _begin, (asked, progress)) as pool:
+        by_size = sorted(range(len(files)), key=lambda place: -_size(files[place]))
+        working = {place: pool.submit(_check, files[place], place) for place in by_size}
+        try:
+            for place in range(len(files)):
+                while not working[place].done():
+                    wait([working[place]], progress.every_s)
+                    progress.show()
+                yield working[place].result()
+                progress.file_done(place)
+        except BrokenProcessPool:
+            raise Failure("a process that checked captures was ended") from None
+        except BaseException:
+            # interrupted, say: what has not begun need not
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
-def check(file: str, asked: Asked, progress: Progress | None = None) -> Report:
-    """One capture from its first record to its last; what cannot be read is said in the report's ``trouble``."""
+#: in a process of the pool: what all captures are held against, and whom to tell how far one is
+_work: tuple[Asked, Progress] | None = None
+
+
+def _begin(asked: Asked, progress: Progress) -> None:
+    global _work
+    # ^C goes to the whole group: the process that was called says what becomes of it
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    gc.set_threshold(100_000)
+    _work = asked, progress
+
+
+def _check(file: str, place: int) -> Report:
+    assert _work is not None
+    asked, progress = _work
+    return check(file, asked, progress.of(place))
+
+
+def check(file: str, asked: Asked, progress: Callable[[int], None] | None = None) -> Report:
+    """One capture from its first record to its last; what cannot be read is said in the report's ``trouble``.
+
+    ``progress`` is called with file offsets up to which it was read.
+    """
     name = "standard input" if file == "-" else file
     report = Report(file)
     pipeline = Pipeline(asked.device, Rules(asked.disabled, asked.profile))
@@ -151,46 +191,60 @@ def check(file: str, asked: Asked, progress: Progress | None = None) -> Report:
                 for item in pipeline.feed(record):
                     report.add(item, asked.baseline)
                 if progress is not None and count % _STRIDE == 0:
-                    progress.within_file(reader.offset)
+                    progress(reader.offset)
         except CaptureError as error:
             report.trouble.append(f"{name}: {error}; what comes behind it is not checked")
     for item in pipeline.finish():
         report.add(item, asked.baseline)
     if reader.note:
-        complain(f"{name}: {reader.note}")
+        report.notes.append(f"{name}: {reader.note}")
     return report
 
 
 class Progress:
-    """A bar on a terminal; nothing elsewhere."""
+    """A bar on a terminal; nothing elsewhere. Shared with processes that are forked off."""
 
     def __init__(self, stream: TextIO | None, files: list[str]) -> None:
         self._stream = stream if stream is not None and stream.isatty() else None
-        self._sizes = [_size(file) for file in files] if self._stream else []
+        #: how often somebody should ``show``; None: there is no need
+        self.every_s = 0.1 if self._stream else None
+        self._sizes = [_size(file) for file in files]
+        self._shared = mmap(-1, 8 * max(1, len(files)))
+        #: how far each file was read
+        self._read = memoryview(self._shared).cast("Q")
         self._done = 0
-        self._shown = -1
+        self._shown = ""
 
-    def within_file(self, offset: int) -> None:
-        if self._stream:
-            self._show(sum(self._sizes[: self._done]) + offset)
+    def of(self, place: int, shown: bool = False) -> Callable[[int], None]:
+        """What to call with the offsets up to which this file was read."""
 
-    def file_done(self) -> None:
+        def within_file(offset: int) -> None:
+            self._read[place] = offset
+            if shown:
+                self.show()
+
+        return within_file
+
+    def file_done(self, place: int) -> None:
         self._done += 1
-        if self._stream:
-            self._show(sum(self._sizes[: self._done]))
+        self._read[place] = self._sizes[place]
+        self.show()
 
-    def _show(self, octets: int) -> None:
-        part = min(octets * _BAR // max(1, sum(self._sizes)), _BAR)
-        if self._stream and part != self._shown:
-            self._shown = part
-            self._stream.write(f"\r[{'#' * part}{' ' * (_BAR - part)}] {self._done} of {len(self._sizes)} captures")
+    def show(self) -> None:
+        if self._stream is None:
+            return
+        part = min(sum(self._read) * _BAR // max(1, sum(self._sizes)), _BAR)
+        bar = f"\r[{'#' * part}{' ' * (_BAR - part)}] {self._done} of {len(self._sizes)} captures"
+        if bar != self._shown:
+            self._shown = bar
+            self._stream.write(bar)
             self._stream.flush()
 
     def clear(self) -> None:
-        if self._stream and self._shown >= 0:
+        if self._stream and self._shown:
             self._stream.write("\r\x1b[K")
             self._stream.flush()
-            self._shown = -1
+            self._shown = ""
 
 
 def _size(file: str) -> int:

@@ -16,6 +16,8 @@ from .units import escape, plural
 SEVERITIES = ("error", "warning", "note")
 #: of one capture so many findings are kept; all are counted
 MOST_KEPT = 10_000
+#: and of one rule and severity so many are listed for people
+MOST_ALIKE = 10
 
 
 class Found(NamedTuple):
@@ -45,8 +47,10 @@ class Report:
         self.counts: dict[tuple[str, str], int] = {}
         self.accepted = 0
         self.messages = 0
-        #: sentences about the capture itself: damage, or where it stops
+        #: sentences about the capture itself: it is none, or damaged
         self.trouble: list[str] = []
+        #: sentences that are no trouble: where a capture stops
+        self.notes: list[str] = []
 
     def add(self, item: Item, baseline: Known = frozenset()) -> None:
         if isinstance(item, Message):
@@ -86,18 +90,24 @@ def baseline_text(found: Iterable[Found]) -> str:
 
 
 def lines(report: Report, severities: Container[str] = SEVERITIES) -> Iterator[str]:
-    """The findings of one capture, a line each."""
+    """The findings of one capture, a line each; of many of one rule the first ones."""
+    said: dict[tuple[str, str], int] = {}
     for found in report.kept:
         one = found.finding
+        key = one.rule, one.severity
         if one.severity not in severities:
+            continue
+        said[key] = said.get(key, 0) + 1
+        if said[key] > MOST_ALIKE:
             continue
         where = f"#{one.no}" if one.no else ""
         session = f" session {found.session}" if found.session > 1 else ""
         about = f"{found.who}: {escape(one.text)} ({one.source})"
         yield f"  {where:>7}  {one.severity:<7}  {one.rule:<10}{session}  {about}"
-    more = sum(report.counts.values()) - len(report.kept)
-    if more:
-        yield f"  and {more} more"
+    for (rule, severity), count in report.counts.items():
+        more = count - min(MOST_ALIKE, said.get((rule, severity), 0))
+        if more and severity in severities:
+            yield f"          {severity:<7}  {rule:<10}  and {more} more like these"
 
 
 def table(reports: Iterable[Report], texts: Mapping[str, str]) -> Iterator[str]:
