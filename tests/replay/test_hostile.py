@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -185,6 +186,46 @@ def test_who_only_looks_whether_we_are_ready_does_not_count(capture: Path, tmp_p
             front_end.start()
     thread.join(30)
     assert outcomes[0].status == 0, outcomes[0].text
+
+
+def beside(data: bytes, pause_s: float) -> Callable[[socket.socket], None]:
+    """Says the same again and again, and nothing else, for as long as somebody listens."""
+
+    def run(sock: socket.socket) -> None:
+        with sock:
+            sock.recv(1 << 16)
+            try:
+                while True:
+                    sock.sendall(data)
+                    sleep(pause_s)
+            except OSError:
+                pass
+
+    return run
+
+
+def played_to(run: Callable[[socket.socket], None], capture: Path, **options: object) -> Outcome:
+    ours, theirs = socket.socketpair()
+    thread = threading.Thread(target=run, args=(theirs,))
+    thread.start()
+    outcome = replay(capture, "front-end", connect=ours, **options)  # type: ignore[arg-type]
+    thread.join(10)
+    assert not thread.is_alive()
+    return outcome
+
+
+def test_a_peer_that_answers_without_end(capture: Path) -> None:
+    answer = struct.pack("=IIIQ", 1, 5, 8, 1 << 32)
+    outcome = played_to(beside(answer * 100, 0), capture, timeout_s=30)
+    assert outcome.status == 1
+    assert len(outcome.mismatches) < 2000
+    assert "there is no end to what the back-end says beside the record" in outcome.text
+
+
+def test_a_peer_that_never_answers_but_keeps_talking(capture: Path) -> None:
+    """Answers to what was not asked keep nobody from losing patience."""
+    outcome = played_to(beside(struct.pack("=IIIQ", 15, 5, 8, 1), 0.02), capture, timeout_s=0.5)
+    assert "GET_FEATURES #1 stands unanswered for 0.5 s" in outcome.text
 
 
 # -- the system

@@ -39,6 +39,8 @@ _PROMPT_S = 0.5
 _CLOSE_S, _LINGER_S = 2.0, 0.1
 #: of requests that did not come so many are told one by one
 _MOST_TOLD = 20
+#: an end to what is said beside the record
+_STRANGE, _MOST_STRAYS = 100, 100_000
 
 
 #: for messages without descriptors
@@ -79,6 +81,8 @@ class Act:
         self._mismatches: list[Mismatch] = []
         self._notes: list[str] = []
         self._sent = self._matched = 0
+        #: how much came that has no place in the record: what was there once counts 1, else _STRANGE
+        self._strays = 0
         self._ended = ""
         self._first_ns = self._last_ns = 0
         #: all is done: what the peer still asks is not looked at any more
@@ -283,7 +287,9 @@ class Act:
             if theirs is not None:
                 theirs.close()
         self._sent += 1
-        self._moment = self._heard = now / 1e9
+        self._moment = now / 1e9
+        if not message.is_reply:
+            self._heard = self._moment
         if fds or wire.out:
             self._stage.changed()
         if fds:
@@ -361,6 +367,7 @@ class Act:
 
     def _came(self, wire: Wire, whole: Whole) -> None:
         now = monotonic_ns()
+        heard, strays = self._heard, self._strays
         self._moment = self._heard = now / 1e9
         fds = whole.fds
         if not fds and self._as_ever(wire, whole.data, now):
@@ -376,6 +383,13 @@ class Act:
                 self._asked(wire, message, fds)
         finally:
             close_all(fds)
+        if self._strays != strays:
+            # it is not what is waited for, however often it comes
+            self._heard = heard
+            if self._strays >= _MOST_STRAYS:
+                text = f"there is no end to what the {self._theirs} says beside the record"
+                self._mismatches.append(Mismatch(self.part.number, None, message, (), text))
+                raise _Over(text)
 
     def _as_ever(self, wire: Wire, data: bytes, now_ns: int) -> bool:
         """Whether it is, to the octet, what the record has here: then that is all there is to it."""
@@ -421,6 +435,7 @@ class Act:
 
     def _unasked(self, wire: Wire, came: Message) -> None:
         """An answer that the record does not have."""
+        self._strays += _STRANGE
         place = self._cues.unasked.get(wire.key, {}).pop(came.id, None)
         live = None if place is None else self._edited.get(place)
         if live is not None and live.awaited:
@@ -438,6 +453,7 @@ class Act:
         expected = self._expected.messages[found.at]
         if found.again:
             self._matched += 1
+            self._strays += 1
         else:
             self._hold_against(expected, came)
             cues.request_came(found.at)
@@ -477,6 +493,7 @@ class Act:
                 # an answer but for its flags
                 self._hold_against(self.part.messages[self._cues.answer_came(wire.key, place)], came)
                 return
+        self._strays += _STRANGE
         policy, text = self.settings.unmatched, "the record has no such request"
         if came.name in ANY_TIME and not came.awaited:
             self._notes.append(f"{named(came)} #{came.no} from the {self._theirs}: {text}; it wants no answer")
