@@ -181,7 +181,7 @@ def p99(watched: bool, count: int, tools: Path) -> float:
             os.environ["XDG_RUNTIME_DIR"] = str(tools)
             sleep(0.2)
             screen = Screen("tui", str(front), folder=tools)
-            screen.until("● live")
+            screen.until("live")
             screen.drain(0.5)
         client = start([str(tools / "client"), "ping", str(front), str(count), str(relay.pid)])
         end = monotonic() + LIMIT_S

@@ -17,9 +17,10 @@ from vhostspy.session.state import Session
 from .choice import Choice
 from .choose import complete_filter, filter_trouble
 from .columns import BY_NAME as COLUMN_NAMES
+from .columns import SIGNS
 from .commands import COMMANDS, Command, complete, find
 from .explain import names
-from .feed import Feed
+from .feed import SEVERITIES, Feed
 from .give import Giving
 from .line import Line
 
@@ -49,6 +50,8 @@ class Screen(Giving):
         self.marks_beside = marks_beside
         self.relay = relay
         self._looking: Looking | None = None
+        #: findings up to this row have been told
+        self._told = -1
 
     # -- live
 
@@ -71,6 +74,18 @@ class Screen(Giving):
         if self.relay is not None:
             for text in self.relay.heard():
                 self.say(escape(text.removeprefix("vhostspy: ")), "note")
+        if self.feed.live:
+            self._tell_findings()
+
+    def _tell_findings(self) -> None:
+        """Findings, as they come: the last of them in the bottom line."""
+        row = self.feed.next_finding(self._told, 1)
+        while row is not None and row > self._told:
+            self._told = row
+            for one in self.feed.item(row).findings:
+                text = f"{SIGNS[SEVERITIES[one.severity]]} #{one.no} {escape(one.text)} ({one.rule}; ! goes there)"
+                self.say(text, one.severity)
+            row = self.feed.next_finding(row, 1)
 
     def action_leave(self) -> None:
         relay = self.relay

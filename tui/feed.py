@@ -36,6 +36,8 @@ class Counts(NamedTuple):
     #: requests whose senders wait now, and the monotonic time of the oldest
     waiting: int = 0
     since_ns: int = 0
+    #: whether the latest session's ends are there
+    ends: tuple[bool, bool] = (False, False)
 
 
 class Search(Protocol):
@@ -215,7 +217,8 @@ class Indexed:
         columns = index.columns
         messages = columns.no[-1] if columns.no else 0
         sessions = max(index.latest, default=0)
-        return Counts(messages, sessions, by_severity["error"], by_severity["warning"], waiting, since)
+        ends = ends_there(index.latest.get(sessions))
+        return Counts(messages, sessions, by_severity["error"], by_severity["warning"], waiting, since, ends)
 
     def row_of(self, no: int) -> int | None:
         return self.index.row_of(no)
@@ -241,3 +244,9 @@ class Indexed:
 
     def close(self) -> None:
         self.index.close()
+
+
+def ends_there(session: Session | None) -> tuple[bool, bool]:
+    """Which ends of a session are there: once one has closed, the other soon does."""
+    there = session is not None and session.ended is None
+    return there, there

@@ -20,7 +20,7 @@ from vhostspy.output.units import duration, escape, plural
 
 from .bars import Keys, Prompt, Title
 from .bytes import bytes_lines
-from .feed import Feed
+from .feed import Counts, Feed
 from .keys import KEYS
 from .line import Line, Span
 from .list import Head, MessageList
@@ -203,11 +203,11 @@ class Parts(App[int]):
     def _show_title(self) -> None:
         feed, store = self.feed, self.store
         counts = feed.counts()
-        left: list[Span] = [(" vhostspy ", "title"), (f" {escape(self.name_shown)} ", "plain")]
+        left: list[Span] = [(" vhostspy ", "title"), *self._ends(counts)]
         if store.paused_at is not None:
             left.append((f"  ‖ paused, {feed.rows - store.rows} new", "warning"))
         elif feed.live:
-            left.append(("  ● live", "ok"))
+            left.append(("   live", "ok"))
         elif feed.note:
             left.append((f"  {escape(feed.note)}", "warning"))
         right: list[Span] = []
@@ -237,6 +237,17 @@ class Parts(App[int]):
         if store.busy is not None:
             shown += f"  {int(store.busy * 100)} % searched, Esc stops"
         self.upper.border_title = unmarked("  ".join(part for part in (" · ".join(words) or "messages", shown) if part))
+
+    def _ends(self, counts: Counts) -> list[Span]:
+        """What is watched: a file's name; or the two sockets, and whether somebody is there."""
+        names = self.name_shown.split(" ⇄ ")
+        if not self.feed.live or len(names) != 2:
+            return [(f" {escape(self.name_shown)} ", "plain")]
+        spans: list[Span] = []
+        for name, there in zip(names, counts.ends, strict=True):
+            spans += [(" ⇄" if spans else "", "dim"), (" ● " if there else " ○ ", "ok" if there else "dim")]
+            spans.append((escape(name), "plain" if there else "dim"))
+        return spans
 
     def show_details(self, *, anew: bool = False) -> None:
         """The panes follow the row in focus."""

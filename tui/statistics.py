@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from time import monotonic
 from typing import NamedTuple
 
-from vhostspy.message import end_name
+from vhostspy.memory.ring import Ring
+from vhostspy.memory.sample import rings_of
+from vhostspy.message import Event, end_name
 from vhostspy.output.units import duration, plural
 from vhostspy.rules.catalogue import BY_ID
 
@@ -50,7 +52,9 @@ class Tally:
         self.feed = feed
         self.at = 0
         self.counts: dict[Key, Count] = {}
-        self.events = self.raw = self.fds = 0
+        self.raw = self.fds = 0
+        #: (session, ring) -> its last sample
+        self.rings: dict[tuple[int, int], Ring] = {}
 
     def advance(self, budget_s: float = 0.03) -> bool:
         """Count on for a while; True while there is more."""
@@ -67,7 +71,10 @@ class Tally:
     def _add(self, row: int) -> None:
         glance = self.feed.glance(row)
         if not glance.no:
-            self.events += 1
+            item = self.feed.item(row)
+            if isinstance(item, Event) and item.event == "sample":
+                for ring in rings_of(item.facts):
+                    self.rings[item.session, ring.number] = ring
             return
         self.fds += glance.fds
         if glance.kind == "raw":
@@ -131,6 +138,7 @@ def _lines(tally: Tally, width: int) -> Iterator[Line]:
     if kicks:
         yield BLANK
         yield line(("kicks by message  ", "dim"), (str(kicks), "value"))
+    yield from _kicks(tally)
     yield from _findings(feed)
 
 
@@ -150,6 +158,19 @@ def _count(key: Key, count: Count, wide: bool) -> Line:
         key=("count", *key),
         row=count.slowest[1] if sorted_ else None,
     )
+
+
+def _kicks(tally: Tally) -> Iterator[Line]:
+    """Kicks and calls through eventfds, where samples have counted them."""
+    counted = {key: ring for key, ring in tally.rings.items() if ring.kicks is not None or ring.calls is not None}
+    if counted:
+        yield BLANK
+        yield line(("kicks and calls, by the samples", "title"))
+    for (session, number), ring in sorted(counted.items()):
+        least = "" if ring.exact else "at least "
+        both = ((ring.kicks, "kicks"), (ring.calls, "calls"))
+        words = "  ".join(f"{least}{count} {what}" for count, what in both if count is not None)
+        yield line((f"session {session} ring {number:<4}", "name"), (words, "value"), key=("ring", session, number))
 
 
 def _findings(feed: Feed) -> Iterator[Line]:

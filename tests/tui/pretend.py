@@ -12,7 +12,7 @@ from vhostspy.message import Event, Finding, Message, judged
 from vhostspy.pipeline import Item
 from vhostspy.session import ledger as ledgers
 from vhostspy.session.state import Session
-from vhostspy.tui.feed import SEVERITIES, Counts
+from vhostspy.tui.feed import SEVERITIES, Counts, ends_there
 
 
 class Found:
@@ -120,6 +120,7 @@ class Pretend:
             sum(one.severity == "warning" for one in findings),
             len(waiting),
             min((one.monotonic_ns for one in waiting), default=0),
+            ends_there(sessions.get(1)),
         )
 
     def row_of(self, no: int) -> int | None:

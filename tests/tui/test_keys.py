@@ -475,7 +475,7 @@ def test_follow() -> None:
     growing = feed(known=10, live=True)
 
     async def test(app: Screen, pilot: Pilot[int]) -> None:
-        assert app.store.focus == 9 and "● live" in picture(app)
+        assert app.store.focus == 9 and "   live" in picture(app)
         await press(app, pilot, "g")
         growing.rows = 15
         await settle(app, pilot)

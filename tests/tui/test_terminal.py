@@ -66,7 +66,7 @@ def test_pair_s_live(folder: Path) -> None:
         daemon = bench.storage_daemon(disk, queues=2)
         sockets = f"--listen {bench.path('r.sock')} --connect {bench.path('be.sock')}"
         terminal = Terminal(folder, f"{VHOSTSPY} {sockets} --tui", **ours)
-        terminal.wait_for("● live")
+        terminal.wait_for("live")
         bench.wait_for_socket("r.sock", daemon)
         qemu = bench.firmware(bench.blk(",bootindex=0"))
         qemu.expect("MARK-OK mbr", FIRMWARE)
@@ -86,7 +86,7 @@ def test_pair_s_live(folder: Path) -> None:
 
         again = Terminal(folder, f"{VHOSTSPY} tui {bench.path('r.sock')}", **ours)
         again.wait_for("session 1 ends")
-        again.wait_for("● live")
+        again.wait_for("live")
         (control,) = (folder / "vhostspy").glob("*.sock")
         os.kill(int(control.stem), signal.SIGTERM)
         again.wait_for("the capture is complete")

@@ -121,8 +121,11 @@ def require_textual() -> None:
 
 
 def require_terminal() -> None:
-    """Textual reads from standard input and draws on standard error."""
+    """Raises WrongUse, which says what lacks. Textual reads from standard input and draws on standard error."""
+    otherwise = "; vhostspy show prints lines"
     if not all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
-        raise WrongUse(
-            "the screen needs a terminal for its input, output and errors; vhostspy show prints to files and pipes"
-        )
+        raise WrongUse(f"the screen needs a terminal for its input, output and errors{otherwise} to files and pipes")
+    if os.environ.get("TERM", "dumb") == "dumb":
+        raise WrongUse(f"this terminal (TERM={os.environ.get('TERM', '')}) cannot place text on the screen{otherwise}")
+    if "utf" not in sys.stdout.encoding.lower():
+        raise WrongUse(f"the screen is drawn in UTF-8, and this terminal's locale is {sys.stdout.encoding}{otherwise}")
