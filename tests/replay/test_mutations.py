@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
 import pytest
@@ -19,11 +19,11 @@ def capture() -> bytes:
     return recorded(whole_session)
 
 
-def payload(request: Request, change: object) -> Change:
+def payload(request: Request, change: Callable[[bytes], bytes]) -> Change:
     """Another payload for the answers of a request."""
 
     def changed(id: int, octets: bytes, fds: Sequence[int], flags: int) -> Answer | None:
-        return id, change(octets) if id == request and callable(change) else octets, fds, flags
+        return id, change(octets) if id == request else octets, fds, flags
 
     return changed
 
@@ -41,9 +41,9 @@ def without_answer(request: Request, at: int = 0) -> Change:
     return changed
 
 
-def descriptors(request: Request, change: object) -> Change:
+def descriptors(request: Request, change: Callable[[Sequence[int]], Sequence[int]]) -> Change:
     def changed(id: int, octets: bytes, fds: Sequence[int], flags: int) -> Answer | None:
-        return id, octets, change(fds) if id == request and callable(change) else fds, flags
+        return id, octets, change(fds) if id == request else fds, flags
 
     return changed
 

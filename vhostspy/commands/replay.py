@@ -216,10 +216,7 @@ def play(options: Namespace, script: Script, people: TextIO | None) -> Outcome:
     if options.filter is not None:
         from vhostspy.filter import asked_for
 
-        wanted = asked_for(options.filter)
-
-        def keep(message: Message) -> bool:
-            return wanted(message)
+        keep = asked_for(options.filter).__call__
 
     see, edit = _see(options, people), load(options.edit) if options.edit else None
     if options.adapt or options.corpus:
