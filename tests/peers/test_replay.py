@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import pytest
 
-from .bench import FAULTS, FIRMWARE, LINUX, Bench
+from .bench import FIRMWARE, LINUX, Bench
 from .guest.mbr import make_disk
 from .place import HERE, HERE_PLACE, ROOT, Place, missing
 from .programs import Program
@@ -188,7 +188,8 @@ def record(bench: Bench, letter: str) -> Path:
     else:
         front_end.put_away()
     assert relay is not None
-    relay.finish(FAULTS.get(letter))
+    # what the rules have to say of these programs is test_pairs' business
+    assert relay.program.ended(10) in (0, 1), str(relay.program)
     back_end.put_away()
     for name in ("r.sock", "be.sock", "q.sock"):
         bench.path(name).unlink(missing_ok=True)
