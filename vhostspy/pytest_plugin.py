@@ -6,6 +6,7 @@ work (``vhostspy.testing``) is imported when a test asks for the fixture. docs/p
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,6 +78,8 @@ class Wanted:
                 names = ", ".join([*known, "disable", "options"])
                 raise pytest.UsageError(f"{item.nodeid}: the mark vhostspy has no {wrong.pop()!r}; it has {names}")
             known.update(given)
+        if known["golden"] is not None and not isinstance(known["golden"], str | os.PathLike):
+            raise pytest.UsageError(f"{item.nodeid}: golden is the name of a file, not {known['golden']!r}")
         self.match: str = known["match"]
         self.blame: str = known["blame"]
         self.device: str | None = known["device"]
@@ -199,15 +202,23 @@ def _golden(wanted: Wanted, golden: Path, spy: Spy, recorded: Recorded) -> list[
 
     if not recorded.messages:
         return [f"{golden.name}: nothing was said that could be compared with it"]
+    expected = read(golden, wanted.device) if golden.exists() else None
+    if expected is not None and not expected.messages and golden.stat().st_size:
+        # whatever it is, it is not for us to write over
+        return [f"{golden} is no golden capture: {expected.trouble or 'it has no messages'}"]
     if wanted.update:
-        if not golden.exists() or against_golden(read(golden, wanted.device), recorded, Strictness(wanted.match)):
-            golden.parent.mkdir(parents=True, exist_ok=True)
-            copyfile(spy.capture, golden)
+        if expected is None or expected.trouble or against_golden(expected, recorded, Strictness(wanted.match)):
+            try:
+                golden.parent.mkdir(parents=True, exist_ok=True)
+                copyfile(spy.capture, golden)
+            except OSError as error:
+                return [f"the golden capture {golden} cannot be written: {error.strerror}"]
         return []
-    if not golden.exists():
+    if expected is None:
         return [f"there is no golden capture {golden}; --vhostspy-update makes it of what is said now"]
-    lines = against_golden(read(golden, wanted.device), recorded, Strictness(wanted.match))
+    lines = against_golden(expected, recorded, Strictness(wanted.match))
     if lines:
+        lines += [expected.trouble] if expected.trouble else []
         lines.insert(0, f"not as in {golden.name} ({wanted.match}; --vhostspy-update accepts it):")
     return lines
 
@@ -220,8 +231,8 @@ def pytest_runtest_makereport(
     report = yield
     spy: Spy | None = getattr(item, "funcargs", {}).get(FIXTURE)
     if spy is not None and report.failed and call.when == "call":
-        kept = _keep(item, spy)
-        text = spy.report()
+        kept, trouble = _keep(item, spy)
+        text = trouble + spy.report()
         if kept is not None:
             text = text.replace(str(spy.capture), str(kept))
             item.user_properties.append(("vhostspy_capture", str(kept)))
@@ -231,25 +242,28 @@ def pytest_runtest_makereport(
     return report
 
 
-def _keep(item: pytest.Item, spy: Spy) -> Path | None:
-    """Where the capture of a failed test is, copied to where it is wanted; None: there is none."""
+def _keep(item: pytest.Item, spy: Spy) -> tuple[Path | None, str]:
+    """Where the capture of a failed test is, copied to where it is wanted, and why not; None: there is none."""
     spy.finish()
     if not spy.capture.exists():
-        return None
+        return None, ""
     folder = item.config.getoption("vhostspy_keep") or item.config.getini("vhostspy_keep")
     report = item.config.getoption("xmlpath", None)
     if not folder and report:
         # beside the report, under its name
         folder = f"{report.removesuffix('.xml')}-captures"
     if not folder:
-        return spy.capture
+        return spy.capture, ""
     from shutil import copyfile
 
     name = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in item.nodeid).strip("-")
     target: Path = item.config.rootpath / folder / f"{name[-200:]}.pcapng"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    copyfile(spy.capture, target)
-    return target
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        copyfile(spy.capture, target)
+    except OSError as error:
+        return spy.capture, f"it cannot be kept as {target}: {error.strerror}\n"
+    return target, ""
 
 
 def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:

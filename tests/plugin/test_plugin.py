@@ -101,6 +101,7 @@ def test_a_baseline_accepts_what_is_known(pytester: pytest.Pytester) -> None:
         ("rules='sometimes'", "*rules is one of error, strict, warn, off, not 'sometimes'*"),
         ("disable='VU-OWN-99'", "*there is no rule 'VU-OWN-99'*"),
         ("'golden.pcapng'", "*takes names, as golden=*"),
+        ("golden=5", "*golden is the name of a file, not 5*"),
     ],
 )
 def test_a_mistake_in_the_mark_is_told(pytester: pytest.Pytester, mark: str, sentence: str) -> None:
@@ -335,3 +336,37 @@ def test_it_costs_next_to_nothing_where_it_is_not_used(pytester: pytest.Pytester
         """
     )
     pytester.runpytest_subprocess().assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize("options", [[], ["--vhostspy-update"]])
+def test_a_golden_file_that_is_no_capture_is_told_and_not_written_over(
+    pytester: pytest.Pytester, options: list[str]
+) -> None:
+    golden = pytester.path / "golden" / "session.pcapng"
+    golden.parent.mkdir()
+    golden.write_text("my letters")
+    result = run(pytester, GOLDEN, *options)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines([f"{golden} is no golden capture: not a capture*"])
+    assert golden.read_text() == "my letters"
+
+
+def test_a_golden_capture_that_cannot_be_written(pytester: pytest.Pytester) -> None:
+    (pytester.path / "golden").write_text("in the way")
+    result = run(pytester, GOLDEN, "--vhostspy-update")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["the golden capture * cannot be written: *"])
+
+
+def test_captures_that_cannot_be_kept_are_told_where_they_are(pytester: pytest.Pytester) -> None:
+    (pytester.path / "kept").write_text("in the way")
+    result = run(pytester, TWICE.format(mark=""), "--vhostspy-keep=kept")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["it cannot be kept as *kept/*.pcapng: *", "capture: *session.pcapng"])
+
+
+def test_a_relay_that_does_not_start_has_no_capture(pytester: pytest.Pytester) -> None:
+    result = run(pytester, TWICE.format(mark="@pytest.mark.vhostspy(options=['--nope'])"))
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["relay ended with status 2", "*there is no option --nope*"])
+    result.stdout.no_fnmatch_line("capture: *")

@@ -182,3 +182,11 @@ def test_values_by_name(front_end: FrontEnd) -> None:
     assert by_number(row, False, {"direction": "load", "phase": 0}, None) == {"direction": 1, "phase": 0}
     with pytest.raises(ValueError, match=r"direction: nothing is called 'loads' \(did you mean load\?\)"):
         by_number(row, False, {"direction": "loads"}, None)
+
+
+def test_what_cannot_be_read_is_told() -> None:
+    ours, theirs = socket.socketpair()
+    with theirs, FrontEnd(ours, timeout_s=5) as talk:
+        theirs.sendall(b"\xff" * 100)
+        with pytest.raises(TalkError, match=r"<unread octets 100 bytes> came\n.*\n *#2 +← unread octets  100 bytes"):
+            talk.ask("GET_FEATURES")

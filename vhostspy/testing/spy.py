@@ -300,7 +300,8 @@ class Spy:
         lines: list[str] = []
         if self._relay is not None:
             recorded = self.finish()
-            lines += [f"capture: {self.capture}", f"    vhostspy show {self.capture} -v"]
+            if self.capture.exists():
+                lines += [f"capture: {self.capture}", f"    vhostspy show {self.capture} -v"]
             lines += transcript(recorded.messages)
         for part in self.parts:
             words = part.last_words() if part is not self._relay or part.failed else ""

@@ -54,6 +54,8 @@ class Heard:
 
     @property
     def name(self) -> str:
+        if self.message.kind == "raw":
+            return "unread octets"
         return self.message.name or f"message {self.message.id}"
 
     @property
@@ -84,7 +86,8 @@ class Heard:
         return os.dup(fd)
 
     def __repr__(self) -> str:
-        said = f"{self.name} {self.message.kind} {self.message.info}".strip()
+        kind = "" if self.message.kind == "raw" else f"{self.message.kind} "
+        said = f"{self.name} {kind}{self.message.info}".strip()
         fds = [" ".join(filter(None, (fd.role, fd.kind))) for fd in self.message.fds]
         return f"<{said}{' ' + str(fds) if fds else ''}>"
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from vhostspy.baseline import Known, key
 from vhostspy.capture.reader import CaptureError, Reader
 from vhostspy.compare import Strictness, align, told
+from vhostspy.compare.message import named
 from vhostspy.message import Event, Finding, Message, end_name
 from vhostspy.pipeline import Item, Pipeline
 from vhostspy.rules.engine import Rules
@@ -109,6 +110,5 @@ def transcript(messages: list[Message], most: int = 10) -> list[str]:
     lines = []
     for one in messages[-most:]:
         arrow = "→" if one.sender == 0 else "←"
-        kind = "" if one.kind == "request" else f" {one.kind}"
-        lines.append(f"  #{one.no:<3} {arrow} {one.name or one.id}{kind}  {one.info}".rstrip())
+        lines.append(f"  #{one.no:<3} {arrow} {named(one)}  {one.info}".rstrip())
     return lines
