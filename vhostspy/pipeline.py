@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from vhostspy.capture.record import DROPPED, EVENT, INCOMPLETE, MESSAGE, ORIGINAL, RAW, SAMPLE, Record
 from vhostspy.dissectors import virtio
 from vhostspy.message import Event, Message, answering, awaiting, end_name, judged, read
-from vhostspy.rules.engine import Rules
 from vhostspy.session import ledger as ledgers
 from vhostspy.session import state
 from vhostspy.session.state import Session
 from vhostspy.session.transitions import after_gap, channel_ended, step, step_event
+
+if TYPE_CHECKING:
+    # a view without findings starts without all the rules
+    from vhostspy.rules.engine import Rules
 
 Item = Message | Event
 
