@@ -218,6 +218,14 @@ def test_samples_in_the_capture_are_what_was_seen(pair: Pair) -> None:
     assert rings_of(event.facts) == seen.rings
 
 
+def test_a_relay_that_is_gone_is_noticed(pair: Pair) -> None:
+    attachment = pair.attach()
+    assert not attachment.ended
+    pair.relayed.call(pair.control.close)
+    attachment.follow()
+    assert attachment.ended
+
+
 def test_rings_that_stop_are_noticed(pair: Pair) -> None:
     pair.set_up()
     attachment = pair.attach()

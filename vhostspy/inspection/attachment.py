@@ -70,12 +70,13 @@ class Attachment:
         self.notifications = Notifications()
         #: ring -> counts that are exact, where the relay has them
         self.exact: dict[int, dict[str, int]] = {}
-        #: the capture has come to its end
+        #: there is nothing more to come: the capture has come to its end, or the relay was killed
         self.ended = False
 
     def follow(self) -> list[Message | Event]:
         """What has passed since the last call; the sessions are as they are after it."""
         items: list[Message | Event] = []
+        gone = self.asked.gone  # before what it wrote last is read
         self.endings, self.stopped = [], False
         try:
             for record in self._reader:
@@ -85,6 +86,7 @@ class Attachment:
         except CaptureError as error:
             raise NoRelay(f"what the relay has recorded cannot be read: {error}; it may be too old to be all there"
                           ) from None  # fmt: skip
+        self.ended = self.ended or gone
         return items
 
     @property

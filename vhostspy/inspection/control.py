@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -31,6 +32,8 @@ class Asked:
         self._text = b""
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.settimeout(PATIENCE_S)
+        self._poll = select.poll()
+        self._poll.register(self._socket, select.POLLIN)
         try:
             self._socket.connect(path)
         except OSError as error:
@@ -57,6 +60,16 @@ class Asked:
             close_all(fds)
             raise NoRelay(str(answer.get("text", "the relay refuses")))
         return answer, fds
+
+    @property
+    def gone(self) -> bool:
+        """The relay has ended, or was killed."""
+        if not self._poll.poll(0):
+            return False
+        try:
+            return not self._socket.recv(1, socket.MSG_PEEK)
+        except OSError:
+            return True
 
     def close(self) -> None:
         self._socket.close()
