@@ -21,7 +21,7 @@ help:
 	@echo 'make coverage  which lines the tests run'
 	@echo 'make soak      every real pair ten times, and what lasts long'
 	@echo 'make fuzz      search long for bytes that break something'
-	@echo 'make bench     measure, against a relay in C and other readers of captures'
+	@echo 'make bench     measure, against programs in C and other readers of captures'
 	@echo 'make pictures  draw the screen for the documents, from real sessions'
 	@echo 'make test-sid  newer real peers, from a Debian sid chroot'
 	@echo 'make clean     remove the environment and all caches'
@@ -78,8 +78,10 @@ fuzz: $(READY)
 # BENCH=--quick only sees that it runs. Other writers of pcapng are yardsticks: without them, their rows are skipped
 bench: $(READY)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check dpkt python-pcapng || true
-	$(BIN)/python -m benchmarks.ladder $(BENCH)
-	$(BIN)/python -m benchmarks.reading $(BENCH)
+	@failed=; for part in ladder reading replaying rings screen; do \
+	    echo $(BIN)/python -m benchmarks.$$part $(BENCH); \
+	    $(BIN)/python -m benchmarks.$$part $(BENCH) || failed="$$failed $$part"; \
+	done; [ -z "$$failed" ] || { echo "failed:$$failed" >&2; exit 1; }
 	$(BIN)/python -m benchmarks.screen $(BENCH)
 
 pictures: $(READY)
