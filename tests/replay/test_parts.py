@@ -160,6 +160,15 @@ def test_memory_has_size_name_and_seals_of_the_recorded(store: Store) -> None:
     assert fcntl.fcntl(fd, 1034) & 0b110 == 0b110
 
 
+@pytest.mark.parametrize("name", ["/memfd:a\0b (deleted)", "é" * 300, "/memfd:\udcff", "", "/"])
+def test_memory_of_any_name(store: Store, name: str) -> None:
+    """What a damaged capture says of a file."""
+    talk = Conversation()
+    odd = RAM._replace(name=name)
+    region: dict[str, Any] = {"guest_address": 0, "length": 1 << 20, "user_address": 1 << 40, "mmap_offset": 0}
+    assert os.fstat(store.lend(odd, talk.front_end("ADD_MEM_REG", fds=[odd], **region))).st_size == 512 << 20
+
+
 def test_memory_of_unknown_size_is_as_large_as_its_region(store: Store) -> None:
     talk = Conversation()
     region: dict[str, Any] = {"guest_address": 0, "length": 1 << 20, "user_address": 1 << 40, "mmap_offset": 1 << 16}

@@ -179,7 +179,9 @@ def _needed(message: Message) -> int:
 
 
 def _memory(one: Descriptor, size: int) -> int:
-    name = one.name.removeprefix("/memfd:").removesuffix(" (deleted)").rpartition("/")[2][:100] or "vhostspy"
+    name = one.name.removeprefix("/memfd:").removesuffix(" (deleted)").rpartition("/")[2].replace("\0", "")
+    # the kernel takes 249 octets
+    name = name.encode(errors="replace")[:100].decode(errors="ignore") or "vhostspy"
     flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
     try:
         fd = os.memfd_create(name, flags)
