@@ -66,11 +66,11 @@ def one_after_another() -> Iterator[Record]:
     """Sessions that begin, wait for an answer for long, and end."""
     for no in count(1):
         about: dict[str, Any] = {"session": no, "previous": no - 1, "monotonic_ns": no * 10**10}
-        yield record(0, b'{"event": "open"}', 2, kind=EVENT, **about)
-        yield record(no, header(1, b""), 0, **about)
+        yield record(0, b'{"event": "open"}', 2, "main", kind=EVENT, **about)
+        yield record(no, header(1, b""), 0, "main", **about)
         about["monotonic_ns"] += 5 * 10**9
-        yield record(0, b'{"event": "eof"}', 1, kind=EVENT, **about)
-        yield record(0, b'{"event": "close"}', 2, kind=EVENT, **about)
+        yield record(0, b'{"event": "eof"}', 1, "main", kind=EVENT, **about)
+        yield record(0, b'{"event": "close"}', 2, "main", kind=EVENT, **about)
 
 
 def pieces() -> Iterator[Record]:
