@@ -265,6 +265,17 @@ def test_an_address_outside_of_memory_is_the_back_end_s_to_refuse(store: Store) 
     Guest(store, part(talk).messages).prepare(talk.state)
 
 
+@pytest.mark.parametrize("offset", [(1 << 64) - 1, 1 << 62, 1 << 40])
+@pytest.mark.parametrize("base", [0, 5])
+def test_a_region_outside_of_its_file_is_the_back_end_s_to_refuse(store: Store, offset: int, base: int) -> None:
+    talk = Conversation()
+    rings(talk, base)
+    fd = store.lend(RAM, part(talk).messages[-4])
+    (region,) = talk.state.regions
+    Guest(store, part(talk).messages).prepare(talk.state._replace(regions=(region._replace(offset=offset),)))
+    assert os.fstat(fd).st_size == 512 << 20
+
+
 def test_rings_behind_an_iommu(store: Store) -> None:
     talk = Conversation()
     rings(talk, 9)

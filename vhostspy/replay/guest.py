@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 
 from vhostspy.message import Message
 from vhostspy.session.state import Region, Ring, Session
@@ -58,9 +59,12 @@ class Guest:
             if (session.virtio_agreed or 0) & _IOMMU:
                 address = self._translated(address)
             place = self._place(session.regions, address)
-            # a new memfd is all zeros
-            if place is not None and (base or os.pread(place[0], 4, place[1]).strip(b"\0")):
-                os.pwrite(place[0], octets, place[1])
+            if place is None:
+                continue
+            with suppress(OSError, OverflowError):  # a ring that lies outside its file has no empty state
+                # a new memfd is all zeros
+                if base or os.pread(place[0], 4, place[1]).strip(b"\0"):
+                    os.pwrite(place[0], octets, place[1])
 
     def _translated(self, address: int) -> int:
         for iova, size, user in reversed(self._translations):
