@@ -17,6 +17,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from vhostspy.capture.reader import Reader
 from vhostspy.demo.back_end import BackEnd
 from vhostspy.demo.block import Disk
 from vhostspy.demo.front_end import FrontEnd
@@ -25,7 +26,7 @@ from vhostspy.replay import Outcome, replay
 from vhostspy.replay.edit import load
 from vhostspy.replay.player import Meeting
 
-from .support import SECTORS, recorded, to_back_end, whole_session
+from .support import SECTORS, recorded, to_back_end, to_front_end, whole_session
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "vhostspy", "replay"]
@@ -165,6 +166,27 @@ def test_a_damaged_capture_is_compared_up_to_there(capture: Path, tmp_path: Path
     assert found.returncode == 2
 
 
+def cut_behind(whole: bytes, no: int) -> bytes:
+    """The capture up to the message with this number; nothing says how it ended."""
+    with Reader(whole) as reader:
+        for record in reader:
+            if record.number == no:
+                return whole[: reader.offset]
+    raise AssertionError(f"there is no message {no}")
+
+
+def test_an_answer_that_a_cut_capture_does_not_have_is_no_mismatch(capture: Path) -> None:
+    """GET_FEATURES stands alone; its answer was to come next."""
+    outcome = to_back_end(cut_behind(capture.read_bytes(), 1))
+    assert outcome.status == 0, outcome.text
+    assert "GET_FEATURES reply #2: the record ends before it" in outcome.text
+
+
+def test_a_request_whose_answer_a_cut_capture_does_not_have(capture: Path) -> None:
+    outcome, _ = to_front_end(cut_behind(capture.read_bytes(), 1), lambda front_end: front_end.negotiate())
+    assert outcome.status == 0, outcome.text
+
+
 # -- peers
 
 
@@ -259,13 +281,22 @@ def test_a_signal_leaves_nothing_behind(capture: Path, tmp_path: Path, number: s
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
-    until(lambda: path.exists() and kept.exists())
-    process.send_signal(number)
-    _, said = process.communicate(timeout=30)
+    until(lambda: listens(path))
+    with socket.socket(socket.AF_UNIX) as front_end:
+        front_end.connect(str(path))
+        front_end.sendall(struct.pack("=III", 1, 1, 0))
+        front_end.recv(20)  # it is in the middle of the session
+        process.send_signal(number)
+        _, said = process.communicate(timeout=30)
     assert process.returncode == 128 + number
     assert said == b""
     assert not path.exists()
     assert b"the capture is complete" in kept.read_bytes()
+
+
+def listens(path: Path) -> bool:
+    sockets = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()]
+    return any(columns[-1] == str(path) and columns[3] == "00010000" for columns in sockets)
 
 
 def until(true: Callable[[], bool]) -> None:

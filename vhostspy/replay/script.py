@@ -36,6 +36,8 @@ class Part(NamedTuple):
     answers: Mapping[int, Message]
     #: the end that closed the main channel first; None: not seen
     closed_by: int | None = None
+    #: the record says nothing of its end: it was cut off
+    cut_off: bool = False
     #: number of the last message (or its answer) by which rings are set up; 0: none are
     set_up: int = 0
     #: a message's number -> the channel that the socket in it becomes
@@ -156,13 +158,17 @@ def _parts(items: Iterable[Item]) -> tuple[Part, ...]:
     messages: dict[int, list[Message]] = {}
     protocols: dict[int, str] = {}
     closed: dict[int, int] = {}
+    ended: set[int] = set()
     for item in items:
         if isinstance(item, Message):
             messages.setdefault(item.session, []).append(item)
             if item.channel == "main":
                 protocols.setdefault(item.session, item.protocol)
         elif _closes(item) and item.sender is not None:
+            ended.add(item.session)
             closed.setdefault(item.session, item.sender)
+        elif item.event == "close":
+            ended.add(item.session)
     return tuple(
         Part(
             number,
@@ -170,6 +176,7 @@ def _parts(items: Iterable[Item]) -> tuple[Part, ...]:
             tuple(all_),
             {message.answers: message for message in all_ if message.answers is not None},
             closed.get(number),
+            number not in ended,
             _set_up(all_),
             _opens(all_),
         )
