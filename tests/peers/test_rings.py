@@ -287,6 +287,7 @@ def test_c_kicks_that_are_all_counted(bench: Bench) -> None:
     assert ring["kick_count"] == 0
 
 
+@pytest.mark.soak
 def test_l_rings_behind_an_iommu(bench: Bench) -> None:
     """Their addresses are the IOMMU's, translated as IOTLB_MSG told the back-end."""
     bench.needs_relay("it is the relay that keeps the memory")
@@ -307,6 +308,7 @@ def test_l_rings_behind_an_iommu(bench: Bench) -> None:
     until(agree, 15, lambda: f"what is seen and what was counted: {seen}")
 
 
+@pytest.mark.soak
 def test_ib_the_dirty_log_of_a_migration(bench: Bench) -> None:
     bench.needs_relay("it is the relay that keeps the log")
     disk = bench.disk()
