@@ -38,15 +38,15 @@ def assert_same(index: Index, run: Straight, seed: int = 1) -> None:
         if isinstance(item, Message):
             assert (glance.no, glance.kind, glance.name, glance.id) == (item.no, item.kind, item.name, item.id)
             assert (glance.size, glance.fds, glance.marks) == (item.size, len(item.fds), item.marks)
-            assert (glance.latency_ns, glance.awaited) == (item.latency_ns, item.awaited)
-            assert (glance.partner is not None and glance.partner < row) == (item.answers is not None)
+            assert glance.awaited == item.awaited
+            if item.answers != 0:  # numbers count from 1 where nothing is damaged
+                assert glance.latency_ns == item.latency_ns
+                assert (glance.partner is not None and glance.partner < row) == (item.answers is not None)
             if item.answers is not None and glance.partner is not None:
                 assert index.glance(glance.partner).no == item.answers
                 assert index.glance(glance.partner).partner == row
-            assert (
-                index.row_of(item.no) == row
-                or [one.no for one in run.items if isinstance(one, Message)].count(item.no) > 1
-            )
+            if item.no and [one.no for one in run.items if isinstance(one, Message)].count(item.no) == 1:
+                assert index.row_of(item.no) == row
         else:
             assert (glance.no, glance.kind) == (0, "event")
         assert (glance.session, glance.monotonic_ns) == (item.session, item.monotonic_ns)

@@ -9,19 +9,21 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from time import monotonic
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from vhostspy.capture.reader import CaptureError
 from vhostspy.filter import Filter
 from vhostspy.message import Event, Finding, Message, answering, awaiting, judged, read
 from vhostspy.pipeline import Item
-from vhostspy.rules.engine import Rules
 from vhostspy.session.state import Session
 
 from .columns import AWAITED, EVENTS, NOBODY, ODD, SEVERITY, Columns
 from .scan import Records, Scanner
 from .search import Search
 from .study import Stretch, Study
+
+if TYPE_CHECKING:
+    from vhostspy.rules.engine import Rules
 
 #: rows between two looks at the clock
 _SCANNED, _STUDIED = 512, 32

@@ -10,16 +10,19 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from vhostspy.capture.reader import CaptureError, Reader
 from vhostspy.capture.record import ORIGINAL, Record
 from vhostspy.message import Event, Finding, Message
 from vhostspy.pipeline import Item, Pipeline, Snapshot
-from vhostspy.rules.engine import Rules
 from vhostspy.session.state import Session
 
 from .columns import AWAITED, NOBODY, ODD, ROWS, SEVERITY, Columns
 from .scan import Records
+
+if TYPE_CHECKING:
+    from vhostspy.rules.engine import Rules
 
 SEVERITIES = {"note": 1, "warning": 2, "error": 3}
 #: rows between two checkpoints
@@ -96,14 +99,13 @@ class Study:
 
     def _feed(self, row: int, record: Record) -> int:
         """The next row's number, after this record."""
-        items = tuple(self.pipeline.feed(record))
-        kind = record.kind
-        if kind not in ROWS or record.flags & ORIGINAL:
+        items = [*self.pipeline.feed(record)]
+        if record.kind not in ROWS or record.flags & ORIGINAL:
             self._asides(row, items)
             return row
-        if len(items) > 1:
-            self._asides(row, items[:-1])
-        item = items[-1]
+        item = items.pop()
+        if items:
+            self._asides(row, items)
         columns = self.columns
         columns.partner.append(NOBODY)
         state = 0
