@@ -7,7 +7,7 @@ import os
 import select
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -136,6 +136,42 @@ def test_half_a_message_at_the_end_is_no_message() -> None:
         assert wire.receive() == []
         assert wire.receive() == [Whole(message(3)[:7], [], False)]
         assert wire.ended
+
+
+def unconnected() -> socket.socket:
+    return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+
+
+def listening() -> socket.socket:
+    made = unconnected()
+    made.bind(f"\0vhostspy-test-{os.getpid()}")
+    made.listen()
+    return made
+
+
+def datagrams() -> socket.socket:
+    return socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+
+
+def internet() -> socket.socket:
+    return socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+
+
+@pytest.mark.parametrize("make", [unconnected, listening, internet])
+def test_a_socket_with_nobody_at_its_other_end_has_ended(make: Callable[[], socket.socket]) -> None:
+    """A peer may give any socket for a channel; that is no failure of ours."""
+    wire = Wire(make(), "backend", 1, "vhost-user", rows_of("vhost-user", "backend"))
+    assert wire.receive() == []
+    assert (wire.ended, wire.how) == (True, "gave a socket without a peer")
+    wire.close()
+
+
+@pytest.mark.parametrize("make", [unconnected, listening, datagrams, internet])
+def test_a_socket_with_nobody_at_its_other_end_takes_nothing(make: Callable[[], socket.socket]) -> None:
+    wire = Wire(make(), "backend", 1, "vhost-user", rows_of("vhost-user", "backend"))
+    assert not wire.send(message(1), [])
+    assert wire.broken and not wire.wants_room
+    wire.close()
 
 
 # -- descriptors

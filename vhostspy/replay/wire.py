@@ -5,6 +5,7 @@ Nothing here waits: what the peer does not take stays in a queue, and the player
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections import deque
@@ -16,6 +17,10 @@ from vhostspy.errors import Failure
 from vhostspy.relay.descriptors import CONTROL_SIZE, CUT_SHORT, RECEIVE_FLAGS, close_all, received, rights
 from vhostspy.relay.framer import LOST, Framer
 
+#: what a socket that a peer gave says when nobody is at its other end: one that listens, or was never connected
+_NO_CONNECTION = frozenset((errno.ENOTCONN, errno.EINVAL, errno.EOPNOTSUPP, errno.EDESTADDRREQ))
+#: the peer takes and says nothing more
+_GONE = _NO_CONNECTION | {errno.EPIPE, errno.ECONNRESET, errno.ECONNREFUSED}
 #: octets read at once
 _READ = 1 << 16
 #: struct timeval: seconds, and microseconds
@@ -92,7 +97,9 @@ class Wire:
                     done = self.socket.send(data, _SEND_FLAGS)
             except BlockingIOError:
                 done = 0
-            except (BrokenPipeError, ConnectionResetError):
+            except OSError as error:
+                if error.errno not in _GONE:
+                    raise
                 self.broken = True
                 return False
             if done:
@@ -110,7 +117,9 @@ class Wire:
                 done = self.socket.sendmsg((data,), rights(fds) if fds else (), _SEND_FLAGS)
             except BlockingIOError:
                 return
-            except (BrokenPipeError, ConnectionResetError):
+            except OSError as error:
+                if error.errno not in _GONE:
+                    raise
                 self.broken = True
                 return
             close_all(fds)
@@ -132,8 +141,11 @@ class Wire:
             )
         except BlockingIOError:
             return []
-        except (ConnectionResetError, BrokenPipeError):
-            self.ended, self.how = True, "reset the connection"
+        except OSError as error:
+            if error.errno not in _GONE:
+                raise
+            unusable = error.errno in _NO_CONNECTION
+            self.ended, self.how = True, "gave a socket without a peer" if unusable else "reset the connection"
             return self._rest()
         fds = received(ancillary) if ancillary else []
         if flags & CUT_SHORT:
