@@ -43,75 +43,77 @@ class Counts(NamedTuple):
 class Search(Protocol):
     """Rows that pass a filter, found bit by bit."""
 
+    #: Rows found so far, rising.
     @property
-    def rows(self) -> Sequence[int]:
-        """Rows found so far, rising."""
+    def rows(self) -> Sequence[int]: ...
 
+    #: So many rows, from the first on, were looked at.
     @property
-    def searched(self) -> int:
-        """So many rows, from the first on, were looked at."""
+    def searched(self) -> int: ...
 
-    def advance(self, budget_s: float) -> bool:
-        """Look on for a while; True while there is more to look at now."""
+    #: Look on for a while; True while there is more to look at now.
+    def advance(self, budget_s: float) -> bool: ...
 
 
 class Feed(Protocol):
+    """A capture, finished or growing, as the store and the screen see it."""
+
     @property
     def name(self) -> str: ...
 
+    #: Rows that are known.
     @property
-    def rows(self) -> int:
-        """Rows that are known."""
+    def rows(self) -> int: ...
 
+    #: Rows whose meaning is known: answers, findings, state.
     @property
-    def studied(self) -> int:
-        """Rows whose meaning is known: answers, findings, state."""
+    def studied(self) -> int: ...
 
+    #: The capture is being written.
     @property
-    def live(self) -> bool:
-        """The capture is being written."""
+    def live(self) -> bool: ...
 
+    #: Damage, or where the capture stops; "" if all is well.
     @property
-    def note(self) -> str:
-        """Damage, or where the capture stops; "" if all is well."""
+    def note(self) -> str: ...
 
+    #: The monotonic time of the first message; 0: there is none yet.
     @property
-    def start_ns(self) -> int:
-        """The monotonic time of the first message; 0: there is none yet."""
+    def start_ns(self) -> int: ...
 
+    #: How much of the file is known, 0 to 1.
     @property
-    def progress(self) -> float:
-        """How much of the file is known, 0 to 1."""
+    def progress(self) -> float: ...
 
-    def advance(self, budget_s: float) -> bool:
-        """Work a little; True while more is to be done now."""
+    #: Work a little; True while more is to be done now.
+    def advance(self, budget_s: float) -> bool: ...
 
     def item(self, row: int) -> Item: ...
 
-    def glance(self, row: int) -> Glance:
-        """A row as far as it is known without decoding it."""
+    #: A row as far as it is known without decoding it.
+    def glance(self, row: int) -> Glance: ...
 
-    def sessions(self, row: int) -> Mapping[int, Session]:
-        """The sessions as they stood right after that row."""
+    #: The sessions as they stood right after that row.
+    def sessions(self, row: int) -> Mapping[int, Session]: ...
 
-    def asides(self, row: int) -> Sequence[Event]:
-        """What was said just before a row and has no row of its own: silences; at ``rows`` those of the end."""
+    #: What was said just before a row and has no row of its own: silences; at ``rows`` those of the end.
+    def asides(self, row: int) -> Sequence[Event]: ...
 
     def counts(self) -> Counts: ...
 
-    def row_of(self, no: int) -> int | None:
-        """The row of a message's number."""
+    #: The row of a message's number.
+    def row_of(self, no: int) -> int | None: ...
 
-    def next_finding(self, row: int, step: int) -> int | None:
-        """The next row with a finding; ``step`` is 1 or -1."""
+    #: The next row with a finding; ``step`` is 1 or -1.
+    def next_finding(self, row: int, step: int) -> int | None: ...
 
-    def findings_by_rule(self) -> Mapping[tuple[str, str], int]:
-        """(rule, severity) -> how often, in what was studied so far."""
+    #: (rule, severity) -> how often, in what was studied so far.
+    def findings_by_rule(self) -> Mapping[tuple[str, str], int]: ...
 
     def matching(self, filter: Filter) -> Search: ...
 
-    def offsets(self, row: int) -> Sequence[int]:
-        """Where in the file the records of a row begin, what came before it was changed among them."""
+    #: Where in the file the records of a row begin, what came before it was changed among them.
+    def offsets(self, row: int) -> Sequence[int]: ...
 
     def close(self) -> None: ...
 

@@ -42,7 +42,7 @@ class Count:
         self.requests = self.answers = self.acks = self.unanswered = 0
         self.latencies: array[int] = array("Q")
         #: (nanoseconds, row of the answer)
-        self.slowest = (-1, 0)
+        self.slowest: tuple[int, int] = (-1, 0)
 
 
 class Tally:
