@@ -152,9 +152,9 @@ class Forms:
         layouts = message.request if not reply else (ACK,) if message.reply is None else message.reply
         self.message = message
         self.plans = tuple(plan(layout, byte_order) for layout in layouts or (EMPTY,))
-        #: for the context that was asked for last: size of a payload -> the plans that may fill it, likeliest first
-        self._fitting: dict[int, _Fitting] = {}
-        self._context: Context | None = None
+        #: the context that was asked for last, and for it: size of a payload -> the plans that may fill it. One value:
+        #: readers in several threads must not see the one without the other
+        self._latest: tuple[Context, dict[int, _Fitting]] = (NOTHING_KNOWN, {})
         self._ranked: dict[Context, tuple[Plan, ...]] = {}
 
     def ranked(self, context: Context) -> tuple[Plan, ...]:
@@ -169,24 +169,24 @@ class Forms:
 
     def decode(self, data: bytes, at: int, context: Context) -> Decoded:
         """Read the payload that begins at an offset. Every view of a long capture comes by here."""
-        if context is not self._context:
-            if context != self._context:
-                self._fitting = {}
-            self._context = context
+        known, fitting = self._latest
+        if known is not context:
+            fitting = fitting if known == context else {}
+            self._latest = (context, fitting)
         size = len(data) - at
-        for whole, layout, one in self._fitting.get(size) or self._fits(size, context):
+        for whole, layout, one in fitting.get(size) or self._fits(size, context, fitting):
             fields = whole(data, at)
             if fields is not None:
                 # what Decoded(...) does, without its detour
                 return _new(Decoded, (layout, fields, b"", 0, one, context))
         return self._inexact(data[at:], context)
 
-    def _fits(self, size: int, context: Context) -> _Fitting:
-        if len(self._fitting) >= MEMORY:
-            self._fitting.clear()
+    def _fits(self, size: int, context: Context, fitting: dict[int, _Fitting]) -> _Fitting:
+        if len(fitting) >= MEMORY:
+            fitting.clear()
         may = [one for one in self.ranked(context) if (size == one.size if one.size is not None else size >= one.least)]
-        fitting = self._fitting[size] = tuple((one.whole, one.layout, one) for one in may)
-        return fitting
+        found = fitting[size] = tuple((one.whole, one.layout, one) for one in may)
+        return found
 
     def _inexact(self, payload: bytes, context: Context) -> Decoded:
         """What no layout explains to its end: the likeliest, with octets left over or missing."""
