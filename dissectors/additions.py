@@ -108,12 +108,16 @@ def _check_words(name: str, layout: Layout) -> None:
     if len(words) > 1:
         raise ValueError(f"{name}: {layout.name} has {len(words)} words, whose other bits would both be 'reserved'")
     for word in words:
+        if word.type not in _WIDTHS:
+            raise ValueError(
+                f"{name}: {layout.name}: a word has no sign, {word.type!r} is none of {', '.join(_WIDTHS)}"
+            )
         bits = [bit for part in word.parts for bit in range(part.low, part.low + max(part.width, 1))]
         if len(set(bits)) < len(bits) or min(bits, default=0) < 0 or max(bits, default=0) >= _WIDTHS[word.type]:
             raise ValueError(f"{name}: {layout.name}: parts of a word lie side by side, within its {word.type}")
 
 
-_WIDTHS = {"u8": 8, "u16": 16, "u32": 32, "u64": 64, "i32": 32, "i64": 64}
+_WIDTHS = {"u8": 8, "u16": 16, "u32": 32, "u64": 64}
 
 
 def _integers(layout: Layout) -> set[str]:

@@ -213,6 +213,7 @@ def of(*members: Any) -> dict[str, Any]:
             "DRAFT: odd has 2 words, whose other bits would both be 'reserved'",
         ),
         (of(Word("u8", (Part("a", 0, 4), Part("b", 3, 1)))), "DRAFT: odd: parts of a word lie side by side"),
+        (of(Word("i32", (Part("a", 0, 3),))), "DRAFT: odd: a word has no sign, 'i32' is none of u8, u16, u32, u64"),
         (of(Word("u8", (Part("a", 6, 3),))), "DRAFT: odd: parts of a word lie side by side"),
         (
             {"request": (Layout("odd", (Bytes("a", 4),), "here", when=("a", (1,))),)},

@@ -49,7 +49,10 @@ log=$CACHE/sid.log
 part=$SID.part
 remove_chroot "$part"
 say "making $SID (2 minutes)"
-set -- --variant=minbase --include="$PROGRAMS,$GPU,$DPDK,linux-image-amd64"
+# while the package lists are still there
+gpu='cd /tmp && apt-get -qq -o APT::Sandbox::User=root download qemu-system-gui && dpkg -x qemu-system-gui_*.deb gui &&
+    cp gui/usr/lib/qemu/vhost-user-gpu /usr/lib/qemu/; rm -rf /tmp/gui /tmp/*.deb'
+set -- --variant=minbase --include="$PROGRAMS,$GPU,$DPDK,linux-image-amd64" --customize-hook="chroot \"\$1\" sh -c '$gpu'"
 $stale && set -- "$@" --aptopt='Acquire::Check-Valid-Until "false"'
 if ! mmdebstrap "$@" sid "$part" >"$log" 2>&1; then
     grep -E '^(E|Err|W):' "$log" >&2
@@ -57,9 +60,6 @@ if ! mmdebstrap "$@" sid "$part" >"$log" 2>&1; then
     grep -qi 'is expired' "$log" && say "the mirror's index is past its date: --stale accepts it"
     fail "cannot make a sid chroot here; all of it is in $log"
 fi
-chroot "$part" sh -c 'cd /tmp && apt-get -qq -o APT::Sandbox::User=root download qemu-system-gui &&
-    dpkg -x qemu-system-gui_*.deb gui && cp gui/usr/lib/qemu/vhost-user-gpu /usr/lib/qemu/; rm -rf /tmp/gui /tmp/*.deb' \
-    >>"$log" 2>&1
 [ -x "$part/usr/lib/qemu/vhost-user-gpu" ] || say 'no vhost-user-gpu to be had: its test will skip'
 remove_chroot "$SID"
 mv "$part" "$SID"
