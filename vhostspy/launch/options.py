@@ -58,8 +58,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     act.add_argument(
         "--exact-kicks",
         action="store_true",
-        help="relay kicks and calls too, to count each one; the round trip of a kick then takes two to three times as "
-        "long on one CPU, seven to eight times across CPUs",
+        help="relay kicks and calls too, to count each one; the round trip of a kick then takes about three times as "
+        "long on one CPU, four times and more across CPUs",
     )
     for name, what in (("mask", "clear"), ("offer", "set")):
         for kind in ("features", "protocol-features"):

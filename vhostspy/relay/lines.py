@@ -1,8 +1,8 @@
 """Kicks and calls relayed one by one (``--exact-kicks``): each ring's eventfds are replaced by ours on their way.
 
 Only so can every notification be counted: an eventfd adds up what is written until somebody reads it, and we are that
-somebody now. It costs a wake-up of this process for each: two to three times the round trip of a kick on one CPU, seven
-to eight across CPUs. And what passes the socket and what passes here are two ways, so a kick may come after a message
+somebody now. It costs a wake-up of this process for each: about three times the round trip of a kick on one CPU, four
+and more across CPUs (``benchmarks/rings.py``). And what passes the socket and what passes here are two ways, so a kick may come after a message
 that followed it.
 """
 
