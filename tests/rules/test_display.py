@@ -166,6 +166,10 @@ CASES: list[tuple[str, str, int, Said, Said]] = [
      lambda t: (t.draws(SHOWN, place()), t.wait(SECOND // 2), t.shows(SHOWN))),
     ("VG-21", "note", FRONT, lambda t: t.socket(2), lambda t: t.asks(MODES, b"", modes())),
     ("VG-22", "warning", BACK, lambda t: t.draws(MODES, flags=1), lambda t: t.draws(MODES)),
+    # QEMU's own back-end: what its stack held
+    ("VG-22", "warning", BACK, lambda t: t.draws(UPDATE, update(), flags=0x7F5F), lambda t: t.draws(UPDATE, update())),
+    ("VG-01", "error", BACK, lambda t: t.draws(UPDATE, update(), flags=4),
+     lambda t: t.draws(UPDATE, update(), flags=0x7F5F)),
     ("VG-23", "note", BACK, lambda t: t.draws(SHAPE, bytes(20 + 4 * 96 * 96)), lambda t: t.draws(SHAPE, bytes(16404))),
     ("VG-24", "warning", BACK, lambda t: t.draws(BUFFER, buffer(format=0x31313131), ON),
      lambda t: t.draws(BUFFER, buffer(), ON)),
