@@ -2,8 +2,8 @@
 
 Only so can every notification be counted: an eventfd adds up what is written until somebody reads it, and we are that
 somebody now. It costs a wake-up of this process for each: about three times the round trip of a kick on one CPU, four
-and more across CPUs (``benchmarks/rings.py``). And what passes the socket and what passes here are two ways, so a kick may come after a message
-that followed it.
+and more across CPUs (``benchmarks/rings.py``). And what passes the socket and what passes here are two ways, so a kick
+may come after a message that followed it.
 """
 
 from __future__ import annotations
