@@ -2,7 +2,9 @@
 
 python3 -m benchmarks.other pyshark FILE LUA        prints the seconds of CPU that it took, tshark's included
 python3 -m benchmarks.other vhostspy FILE           the same of ours
+python3 -m benchmarks.other search FILE FILTER      the same of a search by the index, as the screen does it
 python3 -m benchmarks.other index FILE              prints how many MB an index of the file holds
+python3 -m benchmarks.other peak WORD...            prints the most memory that vhostspy holds with these words, in MB
 """
 
 from __future__ import annotations
@@ -71,8 +73,9 @@ def read_by_us(path: str) -> float:
         for record in reader:
             for item in pipeline.feed(record):
                 if isinstance(item, Message):
-                    for name in item.fields:
-                        item.names.get(name)
+                    fields, names = item.fields, item.names
+                    for name in fields:
+                        names.get(name)
     own = resource.getrusage(resource.RUSAGE_SELF)
     return own.ru_utime + own.ru_stime
 
@@ -88,11 +91,41 @@ def index_mb(path: str) -> float:
         return (_resident() - before) / (1 << 20)
 
 
+def search(path: str, text: str) -> float:
+    """All messages that match: the rows are found, then searched; what the filter does not ask for is not looked at."""
+    from vhostspy.filter import asked_for
+    from vhostspy.index import Index
+
+    wanted = asked_for(text)
+    if wanted is None:
+        raise Failed(f"no filter: {text}")
+    with Index(path) as index:
+        found = index.matching(wanted)
+        while found.advance(1.0) or index.offset < index.size:
+            index.advance(0.01)
+        if not found.rows:
+            raise Failed(f"{text} finds nothing in {path}")
+    own = resource.getrusage(resource.RUSAGE_SELF)
+    return own.ru_utime + own.ru_stime
+
+
+def peak_mb(*words: str) -> float:
+    """Of a process that this small one starts: a child's peak counts what its parent held when it was made."""
+    process = subprocess.Popen([sys.executable, "-m", "vhostspy", *words], stdout=subprocess.DEVNULL)
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode not in (0, 1):
+        raise Failed(f"vhostspy {' '.join(words)} ended with {process.returncode}")
+    return used.ru_maxrss / 1024
+
+
 def _resident() -> int:
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 if __name__ == "__main__":
-    readers: dict[str, Callable[..., float]] = {"pyshark": read_by_pyshark, "vhostspy": read_by_us, "index": index_mb}
+    readers: dict[str, Callable[..., float]] = {
+        "pyshark": read_by_pyshark, "vhostspy": read_by_us, "search": search, "index": index_mb, "peak": peak_mb,
+    }  # fmt: skip
     print(readers[sys.argv[1]](*sys.argv[2:]))
