@@ -77,6 +77,8 @@ def same_text(name: Name, values: Values, sign: str, text: str) -> Test:
     """Texts, or octets written in hex, by equality or pattern; ``!=`` as for numbers."""
     if name.kind == "named":
         return _same_message(values, sign, text)
+    if name.name == "message" and sign == "==" and values is name.values:
+        return _called(text, name)
     if is_pattern(text):
         match = glob(text).match
 
@@ -95,6 +97,23 @@ def same_text(name: Name, values: Values, sign: str, text: str) -> Test:
     if sign == "==":
         return lambda message: any(same(value) for value in values(message))
     return lambda message: bool(found := list(values(message))) and not any(same(value) for value in found)
+
+
+def _called(text: str, name: Name) -> Test:
+    """``message == SET_VRING_*``: asked of a million messages, which have few names, so each name is looked at once."""
+    match = glob(text).match if is_pattern(text) else None
+    wanted = name.choices.get(text.lower(), text).lower()
+    known: dict[str | None, bool] = {None: False}
+
+    def test(message: Message) -> bool:
+        called = message.name
+        if called in known:
+            return known[called]
+        assert called is not None
+        found = known[called] = called.lower() == wanted if match is None else match(called) is not None
+        return found
+
+    return test
 
 
 def _same_message(values: Values, sign: str, text: str) -> Test:

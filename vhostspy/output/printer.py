@@ -67,6 +67,8 @@ class Printer:
         self._samples = show.json or show.look.verbose
         self._line: Callable[[Message], str] = self._json.message if self._json else self._text.message
         self._event_line: Callable[[Event], str] = self._json.event if self._json else self._text.event
+        #: times count from a message that was there already
+        self._begun = False
         self._held: deque[_Held] | None = deque() if show.filter is not None and show.filter.pending else None
         self._undecided: dict[tuple[int, int], _Held] = {}
 
@@ -110,7 +112,9 @@ class Printer:
         if self._filter is None:
             self._write(self._line(message))
             return
-        self._text.seen(message)
+        if not self._begun:
+            self._begun = True
+            self._text.seen(message)
         if self._held is not None:
             self._hold(message, self._held)
         elif self._filter(message):
