@@ -125,9 +125,12 @@ def lua_table(protocol: str) -> Mapping[str, Any]:
 def in_lua(protocol: Protocol, channel: Channel, row: Message) -> None:
     """Wireshark's dissector has the message by its number, and a field for each of its members and named bits."""
     table = lua_table(protocol.name)
-    assert table["channels"][channel.name]["messages"][row.sender][row.id]["name"] == row.name
+    found = table["channels"][channel.name]["messages"][row.sender][row.id]
+    assert [found["name"], *(each["name"] for each in found["others"] or ())] == [
+        row.name, *(other.name for other in row.others)
+    ]  # fmt: skip
     fields = {name for name, *_ in table["fields"]}
-    for layout in layouts(row):
+    for layout in (each for one in (row, *row.others) for each in layouts(one)):
         for each in with_nested(layout):
             assert set(member_names(each)) <= fields
             named = [
