@@ -115,11 +115,12 @@ class Line(Input):
 class Prompt(Vertical):
     """A line to type in, with its completions, or what is wrong with it, above. Hidden until ``ask``."""
 
-    def __init__(self, left: Callable[[], object]) -> None:
-        """``left`` is called when nothing is typed any more, and takes the focus."""
+    def __init__(self, left: Callable[[], object], stayed: Callable[[], object]) -> None:
+        """``left`` is called when nothing is typed any more, and takes the focus; ``stayed`` where a line was wrong."""
         super().__init__(id="prompt")
         self.display = False
         self._left = left
+        self._stayed = stayed
         self.histories: dict[str, list[str]] = {}
         self._kind = ""
         self._done: Callable[[str], str | None] = lambda text: None
@@ -230,6 +231,7 @@ class Prompt(Vertical):
         hint.set_class(True, "trouble")
         hint.display = True
         hint.update(f" {trouble}")
+        self._stayed()
 
 
 def _short(choices: list[str]) -> list[str]:

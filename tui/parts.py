@@ -30,10 +30,12 @@ from .state import CHANGED, state_lines
 from .store import Store
 
 #: seconds between two looks at the feed, and how long each may take
-TICK_S = 0.05
+TICK_S = 0.1
 BUDGET_S = 0.012
 #: while somebody presses keys, the feed gets less, for so long after each
 AWAKE_S, AWAKE_BUDGET_S = 0.25, 0.002
+#: how long keys wait for what a line does that was typed before them
+_LINE_S = 0.5
 #: widths of the screen below which octets stand in eights, and below which one pane is shown at a time
 MEDIUM, NARROW = 200, 120
 PANES = ("message", "bytes", "state")
@@ -73,10 +75,14 @@ class Parts(App[int]):
         self._state_title = "session"
         self._share = 60
         self._again = False
+        #: all was known at the last tick
+        self._still = False
         self._awake_until = 0.0
         #: the number typed before a key; 0: none
         self.count = 0
         self._counting = False
+        #: keys that came behind an Enter that is not done with
+        self._waiting_keys: list[events.Key] | None = None
         self._front = "message"
         self._details_row: tuple[object, ...] | None = None
         # the parts are kept here: what is on the screen may be another page
@@ -90,7 +96,7 @@ class Parts(App[int]):
             "state": Pane("session", id="state"),
         }
         self.lower = Horizontal(*self.panes.values(), id="lower")
-        self.prompt = Prompt(lambda: self.give_focus(self.listed))
+        self.prompt = Prompt(self._line_done, self._let_go)
         self.key_bar = Keys()
 
     def compose(self) -> ComposeResult:
@@ -114,6 +120,11 @@ class Parts(App[int]):
 
     # -- parts
 
+    def _line_done(self) -> None:
+        """Nothing is typed any more."""
+        self.give_focus(self.listed)
+        self.call_later(self._let_go)
+
     @property
     def home(self) -> TextualScreen[object]:
         """The screen with the list; pages lie upon it."""
@@ -129,6 +140,9 @@ class Parts(App[int]):
     # -- time passes
 
     def _tick(self) -> None:
+        if not self.feed.live and self.feed.progress >= 1 and self.store.busy is None and self._still:
+            return  # nothing happens by itself any more
+        self._still = not self.feed.live and self.feed.progress >= 1
         self.while_live()
         if not self._again:
             self._work_on()
@@ -142,10 +156,27 @@ class Parts(App[int]):
         if isinstance(event, events.InputEvent):
             self._awake_until = monotonic() + AWAKE_S
             # what nobody took comes by here again
-            first = not event.is_forwarded and not self.prompt.display
-            if first and isinstance(event, events.Key) and self._count(event):
+            if isinstance(event, events.Key) and not event.is_forwarded and self._mine(event):
                 return
         await super().on_event(event)
+
+    def _mine(self, event: events.Key) -> bool:
+        """Whether a key goes no further: it is part of a number, or has to wait until a line that was typed is done."""
+        if self._waiting_keys is not None:
+            self._waiting_keys.append(event)
+            return True
+        if not self.prompt.display:
+            return self._count(event)
+        if event.key in ("enter", "escape"):
+            self._waiting_keys = []
+            self.set_timer(_LINE_S, self._let_go)
+        return False
+
+    def _let_go(self) -> None:
+        """What was pressed behind Enter comes now."""
+        keys, self._waiting_keys = self._waiting_keys or (), None
+        for key in keys:
+            self.post_message(events.Key(key.key, key.character))
 
     def _count(self, event: events.Key) -> bool:
         """Digits are the number of the movement that follows; anything else ends what was said, and the number.

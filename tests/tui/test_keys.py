@@ -567,11 +567,12 @@ def test_keys_that_come_at_once_meet_what_those_before_have_done() -> None:
     """Pasted, or typed fast: the line is there when its first letter comes."""
 
     async def test(app: Screen, pilot: Pilot[int]) -> None:
-        for key in ("colon", *"goto", "space", *"12", "enter"):
-            app.post_message(events.Key(key, {"colon": ":", "space": " "}.get(key, key if len(key) == 1 else None)))
-        await settle(app, pilot)
-        await settle(app, pilot)
-        assert app.store.focus == 12 and app.screen is app.home
+        for key in ("colon", *"goto", "space", *"12", "enter", "m", "question_mark"):
+            letters = {"colon": ":", "space": " ", "question_mark": "?"}
+            app.post_message(events.Key(key, letters.get(key, key if len(key) == 1 else None)))
+        for _ in range(4):
+            await settle(app, pilot)
+        assert app.store.focus == 12 and app.store.marks == {12: ""} and isinstance(app.screen, Page)
 
     on_screen(test)
 
