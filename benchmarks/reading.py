@@ -26,7 +26,7 @@ from . import decoding, mix, other
 from .peers import ROOT, Failed, environment, pin
 from .table import Result, as_markdown, as_text, machine, put_into, say
 
-PARTS = ("decode", "list", "json", "filter", "pyshark", "memory")
+PARTS = ("decode", "list", "json", "filter", "pyshark", "check", "memory")
 #: the filter finds one message a session
 RARE = "SET_PROTOCOL_FEATURES"
 LIMIT_S = 3600
@@ -178,6 +178,21 @@ def against_pyshark(captures: Captures, rounds: int, number: int) -> Result:
     )
 
 
+def checks(captures: Captures, rounds: int) -> Result:
+    """All rules over a capture, against reading it with all members, as a program of one's own would."""
+    few = captures.few
+    cost(ours("check", few), captures.folder)
+    pairs = [
+        (
+            cost(ours("check", few), captures.folder),
+            other.run([sys.executable, "-m", "benchmarks.other", "vhostspy", str(few)], captures.folder),
+        )
+        for _ in range(rounds)
+    ]
+    ratios = tuple(checked / read for checked, read in pairs)
+    return Result("check, to reading with all members", ratios, None, None)
+
+
 def memory(captures: Captures) -> list[Result]:
     """The most that commands hold, and what an index of all holds."""
     helper = [sys.executable, "-m", "benchmarks.other"]
@@ -228,6 +243,8 @@ def main(arguments: list[str] | None = None) -> int:
                     say("SKIPPED: against pyshark, which this interpreter cannot import")
                 elif "pyshark" in chosen:
                     results.append(against_pyshark(captures, rounds, 50 if options.quick else 2_000))
+            if "check" in chosen:
+                results.append(checks(captures, rounds))
             if "memory" in chosen:
                 results += memory(captures)
         except Differs as difference:
