@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from array import array
+from collections.abc import Iterable
 from pathlib import Path
 from random import Random
 
 import pytest
 
+from vhostspy.capture.record import Record
 from vhostspy.index import Index
+from vhostspy.index.columns import Columns
+from vhostspy.index.study import STRIDE
 from vhostspy.message import Message
+from vhostspy.pipeline import Item, Pipeline
 from vhostspy.rules.engine import Rules
 
+from ..output.captures import FEATURES, GET_FEATURES, OWNER, recording
 from .straight import Straight, straight
 
 ROOT = Path(__file__).parent.parent.parent
@@ -60,3 +67,39 @@ def assert_same(index: Index, run: Straight, seed: int = 1) -> None:
 def test_each_row_of_a_recorded_session_is_as_in_a_straight_run(capture: Path) -> None:
     with studied(capture) as index:
         assert_same(index, straight(str(capture), Rules()))
+
+
+def test_a_row_is_29_octets_and_a_sort_of_message_is_kept_once(tmp_path: Path) -> None:
+    with recording(tmp_path / "long.pcapng") as recorded:
+        recorded.event("open", text="session 1 begins")
+        for _ in range(3 * STRIDE):
+            recorded.says(0, GET_FEATURES)
+            recorded.says(1, FEATURES)
+    with studied(tmp_path / "long.pcapng") as index:
+        columns = index.columns
+        arrays = [value for name in Columns.__slots__ if isinstance(value := getattr(columns, name), array)]
+        assert sum(one.itemsize for one in arrays) + 1 == 29  # one is of octets
+        assert {len(one) for one in arrays} == {len(columns.state)} == {6 * STRIDE + 1}
+        # that no shape is kept, the event, and two messages
+        assert len(columns.shapes) == 4
+        assert len(columns.contexts) <= 3
+        assert index.sessions(5 * STRIDE)[1].virtio_offered == 0x140000000
+
+
+def test_a_moment_is_reached_from_the_checkpoint_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with recording(tmp_path / "long.pcapng") as recorded:
+        for _ in range(5 * STRIDE):
+            recorded.says(0, OWNER)
+    with studied(tmp_path / "long.pcapng", rules=False) as index:
+        fed: list[int] = []
+        feed = Pipeline.feed
+
+        def counted(pipeline: Pipeline, record: Record) -> Iterable[Item]:
+            fed.append(record.number)
+            return feed(pipeline, record)
+
+        monkeypatch.setattr(Pipeline, "feed", counted)
+        index.sessions(4 * STRIDE + 7)
+        assert fed == list(range(4 * STRIDE + 1, 4 * STRIDE + 9))
+        index.sessions(4 * STRIDE + 3)
+        assert len(fed) == 8
