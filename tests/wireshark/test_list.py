@@ -212,9 +212,9 @@ def test_conversations_are_between_the_ends(tshark: Tshark, name: str, ends: str
     for one, other, there, here in conversations(tshark.run("-N", "n", "-q", "-r", path, "-z", "conv,udp")):
         found |= {(one, other): there, (other, one): here}
     for port, channel in ((1, "main"), (2, "backend"), (4, "second")):
-        sent = [sum(one.channel == channel and one.sender == end for one in said) for end in (0, 1)]
-        way = (f"{front}:1", f"{back}:{port}")
-        assert [found.get(way, 0), found.get(way[::-1], 0)] == sent
+        sent = [sum(each.channel == channel and each.sender == end for each in said) for end in (0, 1)]
+        one, other = f"{front}:1", f"{back}:{port}"
+        assert [found.get((one, other), 0), found.get((other, one), 0)] == sent
     assert front in tshark.run("-N", "n", "-q", "-r", path, "-z", "endpoints,udp")
     assert "User Datagram" not in tshark.run("-r", path, "-V", "-c", "9")
     off = tshark.run("-o", "vhostspy.conversations:FALSE", "-q", "-r", path, "-z", "conv,udp")
