@@ -316,7 +316,7 @@ class Index:
     # -- findings
 
     def findings(self, row: int) -> tuple[Finding, ...]:
-        """What is wrong with a row."""
+        """What is wrong with a row. Of the first 20,000 rows with findings; of others only the severity is kept."""
         return self._study.findings.get(row, ())
 
     @property
