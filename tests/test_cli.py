@@ -85,6 +85,7 @@ def test_both_names_of_an_end(pretend: Pretend) -> None:
         ([], "vhostspy: say what to do: --listen PATH --connect PATH"),
         (["shwo", "a"], "vhostspy: there is no command 'shwo' (did you mean show?)"),
         (["xyzzy"], "vhostspy: there is no command 'xyzzy'; vhostspy --help lists them"),
+        ([__file__], f"vhostspy: {__file__!r} is a file, no command; captures are read by show, tui, check and others"),
         (["--lisen", "a"], "vhostspy: there is no option --lisen (did you mean --listen?)"),
         (["--lisen=a"], "vhostspy: there is no option --lisen (did you mean --listen?)"),
         (["--list", "a"], "vhostspy: there is no option --list (did you mean --listen?)"),

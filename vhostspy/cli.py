@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 #: every command there is, with its line in the help; the relay is what options without a command mean
 COMMANDS = {
     "relay": "stand between two peers, show and keep what passes (what options alone mean)",
-    "show": "the same lines from a capture",
+    "show": "print a capture, message by message",
     "check": "the rules over captures: which end broke what, when, and where it is written",
     "diff": "two recordings side by side: what was agreed on, then message by message",
-    "tui": "inspect a capture on the screen",
+    "tui": "look at a capture, or into a running relay, on the screen",
     "replay": "play a recorded front-end or back-end to a real peer, and compare",
     "rings": "how far the rings of a running session are, or were in a capture",
-    "explain": "a message, feature bit, structure or device, with its source",
+    "explain": "what a message, feature bit, structure, device or rule is, with its source",
     "wireshark": "print or install the Wireshark dissector",
-    "demo": "an embedded front-end and back-end, through the proxy",
+    "demo": "a front-end and a back-end of our own talk through the relay",
 }
 
 #: what vhostspy calls itself, in processes of its own; in no help
@@ -38,8 +38,8 @@ OWN_COMMANDS = {
 }
 
 RELAY_HELP = """\
-Stands between a vhost-user front-end and its back-end, passes everything on unchanged, and shows each message by name
-with its members, descriptors and reply. Wireshark opens what --write keeps.
+Stands between a vhost-user front-end and its back-end, or a vfio-user client and its server, passes everything on
+unchanged, and shows each message by name with its members, descriptors and reply. Wireshark opens what --write keeps.
 """
 
 RELAY_MORE = """\
@@ -119,8 +119,14 @@ def dispatch(arguments: list[str]) -> int:
     if name == "relay" and "--tui" in arguments:
         name = "_live"
     if name not in COMMANDS and name not in OWN_COMMANDS:
+        import os
+
         from vhostspy.errors import nearest
 
+        if os.path.isfile(name):
+            return complain(
+                f"vhostspy: {name!r} is a file, no command; captures are read by show, tui, check and others"
+            )
         return complain(f"vhostspy: there is no command {name!r}{nearest(name, COMMANDS)}; vhostspy --help lists them")
 
     from importlib import import_module

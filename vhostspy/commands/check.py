@@ -32,6 +32,14 @@ if TYPE_CHECKING:
 _STRIDE = 4096
 _BAR = 32
 
+MORE = """\
+exit status:
+  0  no error (there may be warnings and notes)        1  an error
+  2  wrong use, or a capture that is damaged
+
+docs/rules.md has the rules, vhostspy explain RULE one of them.
+"""
+
 
 class Asked(NamedTuple):
     """What all captures are held against."""
@@ -45,6 +53,7 @@ class Asked(NamedTuple):
 def add_arguments(parser: ArgumentParser) -> None:
     from vhostspy.arguments import add_rule_arguments, device
 
+    parser.epilog = MORE
     parser.add_argument("files", metavar="FILE", nargs="+", help="captures; - is standard input")
     parser.add_argument("--json", action="store_true", help="findings alone, JSON lines")
     parser.add_argument("--device", metavar="TYPE", type=device, help="what the back-end is, where it cannot be told")

@@ -25,12 +25,28 @@ if TYPE_CHECKING:
     from vhostspy.message import Message
     from vhostspy.replay import Script
 
+MORE = """\
+examples:
+  vhostspy replay session.pcapng --as front-end --connect b.sock
+        to a back-end that listens on b.sock, without a virtual machine
+  vhostspy replay session.pcapng --as back-end --listen a.sock
+        to a front-end that connects to a.sock
+  vhostspy replay --corpus blk --as front-end --connect b.sock
+        recorded front-ends of disks, one after the other
+
+exit status:
+  0  as recorded       1  something came otherwise, or did not come
+  2  wrong use, or a capture that is damaged
+  3  nobody was there, or the system failed
+"""
+
 
 def add_arguments(parser: ArgumentParser) -> None:
     from vhostspy.arguments import device, one_of
     from vhostspy.replay.player import ACCEPT_S, ANSWER_S, CONNECT_S, FRONT_END_S
 
-    parser.add_argument("file", metavar="FILE", nargs="?", help="a capture (relay's --write makes one)")
+    parser.epilog = MORE
+    parser.add_argument("file", metavar="FILE", nargs="?", help="a capture (vhostspy's --write makes one)")
     parser.add_argument(
         "--as", dest="as_", metavar="END", type=one_of(*SIDES),
         help="the side that is played: front-end or back-end (client or server)",

@@ -53,7 +53,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     show.add_argument("-q", "--quiet", action="store_true", help="print no messages")
     add_output_arguments(show)
     act = parser.add_argument_group("protocol")
-    act.add_argument("--protocol", metavar="NAME", type=one_of(*MAIN), help="told from the first message")
+    act.add_argument(
+        "--protocol",
+        metavar="NAME",
+        type=one_of(*MAIN),
+        help=f"{' or '.join(MAIN)}, if not to be told from the first message",
+    )
     act.add_argument("--exact-reads", action="store_true", help="pass pieces of messages on as they come")
     act.add_argument(
         "--exact-kicks",
