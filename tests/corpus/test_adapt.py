@@ -18,13 +18,15 @@ from vhostspy.replay.adapt import Adapted
 ACK = bits(ProtocolFeature.REPLY_ACK)
 
 
-def played(name: str, features: int, protocol_features: int) -> tuple[Outcome, list[Message], list[str]]:
+def played(
+    name: str, features: int, protocol_features: int, queues: int = 4
+) -> tuple[Outcome, list[Message], list[str]]:
     """The outcome, what passed, and what the back-end did not like."""
     (one,) = scenarios(name)
     ours, theirs = socket.socketpair()
     seen: list[Message] = []
     adapted = Adapted(see=seen.append)
-    back_end = BackEnd(Disk(), features=features, protocol_features=protocol_features)
+    back_end = BackEnd(Disk(), features=features, protocol_features=protocol_features, queues=queues)
     with serving(back_end, theirs) as served:
         outcome = replay(
             one.path, "front-end", connect=ours, strictness=Strictness.SHAPE, see=adapted.see, edit=adapted.edit,
@@ -61,3 +63,11 @@ def test_without_acknowledgements_none_is_asked_for() -> None:
     outcome, seen, _ = played("qemu-11.1-blk", FEATURES, PROTOCOL_FEATURES & ~ACK)
     assert outcome.status == 0, outcome.text
     assert not any(one.need_reply for one in seen)
+
+
+@pytest.mark.parametrize("queues", [1, 2])
+def test_rings_that_the_back_end_does_not_have_are_not_spoken_of(queues: int) -> None:
+    outcome, seen, trouble = played("qemu-11.1-blk", FEATURES, PROTOCOL_FEATURES, queues)
+    assert (outcome.status, trouble) == (0, []), outcome.text
+    enabled = {one.fields["index"] for one in seen if one.name == "SET_VRING_ENABLE" and one.kind == "request"}
+    assert enabled == set(range(queues))

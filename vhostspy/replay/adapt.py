@@ -1,9 +1,9 @@
 """A played front-end that takes what this back-end offers, and no more, as the recorded one would have done.
 
 The record has what its own back-end offered. Before another one, features that are not offered are not acknowledged,
-messages that need what is not agreed on are left out, an acknowledgement is asked for only where that is agreed on, and
-memory is shared by a table where there are no slots. One object serves one replay: ``see`` what passes, ``edit`` what
-is to be sent.
+messages that need what is not agreed on are left out, and those about rings that the back-end does not have; an
+acknowledgement is asked for only where that is agreed on, and memory is shared by a table where there are no slots. One
+object serves one replay: ``see`` what passes, ``edit`` what is to be sent.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ class Adapted:
         self.protocol_offered: int | None = None
         self.virtio_agreed: int | None = None
         self.protocol_agreed: int | None = None
+        #: what it answered to GET_QUEUE_NUM
+        self.queues: int | None = None
         self._session = 0
         self._regions = 0
 
@@ -52,6 +54,9 @@ class Adapted:
                 self.protocol_offered = word
             elif message.name == "SET_PROTOCOL_FEATURES":
                 self.protocol_agreed = word
+        elif message.name == "GET_QUEUE_NUM" and message.kind == "reply" and message.channel == "main":
+            queues = message.fields.get("queues")
+            self.queues = queues if isinstance(queues, int) else None
         if self._see is not None:
             self._see(message)
 
@@ -71,9 +76,19 @@ class Adapted:
             return self._masked(message, "protocol_features", self.protocol_offered)
         if message.row is not None and not all(self._has(gate) for gate in message.row.needs):
             return self._as_table(message) if message.name == "ADD_MEM_REG" else False
+        if self._beyond_its_rings(message):
+            return False
         if message.need_reply and not self._has(_REPLY_ACK):
             return _without_need_reply(message)
         return None
+
+    def _beyond_its_rings(self, message: Message) -> bool:
+        """There are back-ends that abort when a ring is named that they do not have."""
+        index = message.fields.get("index") if message.name and "VRING" in message.name else None
+        if not self.queues or not isinstance(index, int):
+            return False
+        # a network device's queue is a pair of rings
+        return index >= (2 * self.queues if message.context.device in (None, "net") else self.queues)
 
     def _masked(self, message: Message, member: str, offered: int | None) -> object:
         value = message.fields.get(member)
