@@ -1,3 +1,3 @@
-"""vhostspy: a man-in-the-middle debugger for vhost-user."""
+"""vhostspy: a man-in-the-middle debugger for vhost-user and vfio-user."""
 
 __version__ = "0.1.0"
