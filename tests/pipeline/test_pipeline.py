@@ -8,7 +8,20 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vhostspy.capture.record import CHANGED, CHANNELS, EVENT, MESSAGE, ORIGINAL, PROTOCOLS, RAW, Descriptor, Record
+from vhostspy.capture.record import (
+    ACCESS,
+    CHANGED,
+    CHANNELS,
+    EVENT,
+    KINDS,
+    MESSAGE,
+    ORIGINAL,
+    PROTOCOLS,
+    RAW,
+    ROLES,
+    Descriptor,
+    Record,
+)
 from vhostspy.message import Event, Message
 from vhostspy.output.json import Json
 from vhostspy.output.summary import Summary
@@ -202,7 +215,8 @@ octets = st.builds(
 )
 descriptors = st.builds(
     Descriptor,
-    st.text(max_size=4), st.text(max_size=4), st.sampled_from(["", "r", "rw"]), u64, u64,
+    # these are the reader's words, by number
+    st.sampled_from(ROLES), st.sampled_from(KINDS), st.sampled_from(ACCESS), u64, u64,
     st.none() | u64, st.none() | u64, st.none() | u64, st.text(max_size=8),
 )  # fmt: skip
 
