@@ -188,6 +188,8 @@ class Columns:
 
     def row_of(self, no: int) -> int | None:
         """The row of message ``no``."""
+        if no > _MOST_NUMBER:
+            return next((row for row, odd in self.odd.items() if odd.number == no), None)
         if self.ordered:
             found = bisect_left(self.no, no)
             rows: Iterable[int] = range(found, bisect_right(self.no, no, found))
