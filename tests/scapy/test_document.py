@@ -27,7 +27,7 @@ DOCUMENT = Path(__file__).parent.parent.parent / "docs" / "scapy.md"
 def place(tmp_path: Path, capture: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder with the document's files, and a back-end that listens on its back.sock. Added rows are taken back."""
     copy(capture, tmp_path)
-    (example,) = re.findall(r"```python\n(.*?)```", (DOCUMENT.parent / "dissectors.md").read_text("utf-8"), re.DOTALL)
+    example, *_ = re.findall(r"```python\n(.*?)```", (DOCUMENT.parent / "dissectors.md").read_text("utf-8"), re.DOTALL)
     (tmp_path / "my_draft.py").write_text(example)
     monkeypatch.chdir(tmp_path)
     command = [sys.executable, "-m", "vhostspy.demo.back_end", "--listen", "back.sock"]
