@@ -62,11 +62,16 @@ BY_NAME = {command.name: command for command in COMMANDS}
 
 
 def find(text: str) -> tuple[Command | None, str, str]:
-    """The command of a line, what is behind it, and what is wrong. A beginning that fits one command will do."""
+    """The command of a line, what is behind it, and what is wrong. A beginning that fits one command will do.
+
+    A number alone is a message's, and ``w`` writes, as in vim.
+    """
     name, _, rest = text.strip().partition(" ")
     if not name:
         return None, "", ""
-    command = BY_NAME.get(name)
+    if name.isdecimal() and not rest:
+        return BY_NAME["goto"], name, ""
+    command = BY_NAME.get("write" if name == "w" else name)
     if command is None:
         fitting = [one for one in COMMANDS if one.name.startswith(name)]
         if len(fitting) != 1:

@@ -36,7 +36,10 @@ def test_every_command_has_its_method_and_its_line_in_the_help() -> None:
         assert f"  {command.name}" in shown and command.text in shown
 
 
-@pytest.mark.parametrize("text, name", [("goto 5", "goto"), ("go 5", "goto"), ("stat", "statistics"), ("q", "quit")])
+@pytest.mark.parametrize("text, name", [
+    ("goto 5", "goto"), ("go 5", "goto"), ("stat", "statistics"), ("q", "quit"), ("w x", "write"),
+    ("50", "goto"),
+])  # fmt: skip
 def test_a_beginning_that_fits_one_command_will_do(text: str, name: str) -> None:
     command, _, trouble = find(text)
     assert command is not None and command.name == name and not trouble
