@@ -22,8 +22,9 @@ BACK_END = [sys.executable, "-m", "vhostspy.demo.back_end", "--listen", "{back_e
 
 def run(pytester: pytest.Pytester, text: str, *options: str) -> pytest.RunResult:
     pytester.makepyfile(test_it=BEGIN + textwrap.dedent(text))
-    # our own run has warnings as errors
-    return pytester.runpytest_inprocess("-p", "no:cacheprovider", "-W", "default", *options)
+    # our own run has warnings as errors; and in a checkout pytest takes the tests for a part of the plug-in
+    quiet = ("-W", "default", "-W", "ignore::pytest.PytestAssertRewriteWarning")
+    return pytester.runpytest_inprocess("-p", "no:cacheprovider", *quiet, *options)
 
 
 def test_a_session_that_is_right_passes(pytester: pytest.Pytester) -> None:

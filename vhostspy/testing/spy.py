@@ -243,7 +243,7 @@ class Spy:
         """The capture; the relay writes when it has nothing better to do, so it is waited for what we know of."""
         if self._recorded is not None:
             return self._recorded
-        known = sum(len(talk.messages) for talk in self._talks)
+        known = self._known()
         deadline = monotonic() + SETTLE_S
         while True:
             recorded = self._read()
@@ -265,24 +265,35 @@ class Spy:
         shutil.rmtree(self.sockets, ignore_errors=True)
 
     def _end(self) -> None:
+        known = self._known()
         for talk in self._talks:
             talk.close()
         if self._talks:
-            self._settle("eof", "reset", "close")
+            self._settle(known, "eof", "reset", "close")
         for program in reversed(self.programs):
             program.end()
         if self._relay is not None:
-            self._settle("close")
+            self._settle(known, "close")
             self._relay.end()
         self._talks.clear()
 
-    def _settle(self, *events: str) -> None:
-        """Until the relay has seen each session end: who closed first is part of the record. It may stay open, too."""
+    def _known(self) -> int:
+        """How many messages the talks know of; what one end said the other has heard."""
+        sides = {talk.side: 0 for talk in self._talks}
+        for talk in self._talks:
+            sides[talk.side] += len(talk.messages)
+        return max(sides.values(), default=0)
+
+    def _settle(self, known: int, *events: str) -> None:
+        """Until the relay has recorded ``known`` messages and the end of each session: who closed first is part of it.
+
+        A session may stay open, too.
+        """
         deadline = monotonic() + SETTLE_S
         while self._relay is not None and self._relay.status is None and monotonic() < deadline:
             recorded = self._read()
             ended = {event.session for event in recorded.events if event.event in events}
-            if ended.issuperset(recorded.sessions):
+            if len(recorded.messages) >= known and ended.issuperset(recorded.sessions):
                 return
             sleep(0.005)
 
