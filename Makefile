@@ -82,7 +82,6 @@ bench: $(READY)
 	    echo $(BIN)/python -m benchmarks.$$part $(BENCH); \
 	    $(BIN)/python -m benchmarks.$$part $(BENCH) || failed="$$failed $$part"; \
 	done; [ -z "$$failed" ] || { echo "failed:$$failed" >&2; exit 1; }
-	$(BIN)/python -m benchmarks.screen $(BENCH)
 
 pictures: $(READY)
 	$(BIN)/python -m tests.tui.draw docs/tui
