@@ -1,4 +1,4 @@
-"""A capture of a whole session, and what has been agreed on put back after each test."""
+"""A capture of a whole session; and nothing has been agreed on when a test begins."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ import pytest
 from scapy.config import conf
 
 import vhostspy.dissectors.scapy_layers  # noqa: F401  (makes the settings)
+from vhostspy.dissectors.context import Context
 
 
 @pytest.fixture(autouse=True)
 def no_agreement() -> Iterator[None]:
-    before = dict(conf.contribs["vhostspy"])
+    conf.contribs["vhostspy"].update(Context()._asdict())
     yield
-    conf.contribs["vhostspy"].update(before)
+    conf.contribs["vhostspy"].update(Context()._asdict())
 
 
 @pytest.fixture(scope="session")
