@@ -1,5 +1,6 @@
 #!/bin/sh
-# Install the programs that the tests put vhostspy between, or give its captures to: Debian packages, a guest kernel.
+# Install the programs that the tests put vhostspy between, give its captures to, or show its screen in: Debian packages,
+# and a guest kernel.
 #
 #   tests/peers/install.sh            install what is missing (needs root and apt-get), say nothing if nothing is
 #   tests/peers/install.sh --check    only say what is missing
@@ -9,7 +10,7 @@
 set -u
 
 CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/vhostspy
-PACKAGES='qemu-system-x86 seabios busybox-static gcc libc6-dev dpdk-dev tshark'
+PACKAGES='qemu-system-x86 seabios busybox-static gcc libc6-dev dpdk-dev tshark tmux'
 # drivers of dpdk-testpmd; the packages' names end in DPDK's ABI version, so a pattern finds them
 DRIVERS='librte-net-vhost librte-net-virtio librte-mempool-ring librte-bus-vdev'
 
