@@ -70,6 +70,7 @@ CORPUS: dict[str, tuple[str, tuple[Scenario, ...]]] = {
     "vsock": (
         "sockets (virtio-vsock)",
         (
+            Scenario("qemu-7.2-vsock", "f-older-sid", "QEMU 7.2: no ring is acknowledged; the guest is connected to"),
             Scenario("qemu-11.1-vsock", "f-sid", "QEMU 11.1: the third queue stays with QEMU; the guest connects"),
             Scenario("qemu-11.1-vsock-listening", "f-listen-sid", "QEMU 11.1: the guest is connected to"),
         ),

@@ -34,7 +34,7 @@ def test_names_are_unique_and_listed() -> None:
 
 
 def test_a_set_or_one_of_it() -> None:
-    assert [one.capture for one in scenarios("vsock")] == ["f-sid", "f-listen-sid"]
+    assert [one.capture for one in scenarios("vsock")] == ["f-older-sid", "f-sid", "f-listen-sid"]
     assert [one.capture for one in scenarios("libblkio-1.5")] == ["a-sid"]
     with pytest.raises(WrongUse, match=r"no set of front-ends 'bulk' \(did you mean blk\?\)"):
         scenarios("bulk")

@@ -206,13 +206,15 @@ class Bench:
             name="qemu",
         )
 
-    def linux(self, arguments: str, device: str, name: str = "qemu") -> Program:
+    def linux(self, arguments: str, device: str, name: str = "qemu", place: Place | None = None) -> Program:
         """QEMU with the Linux guest; ``arguments`` for its init, ``t=`` last of those that end so."""
+        place = place or self.place
         return self.start(
             f"qemu-system-x86_64 -M q35,memory-backend=m -accel tcg {self.memory(256)} -nodefaults -no-user-config "
-            f"-display none -no-reboot -serial stdio -kernel {self.place.kernel()} -initrd {self.place.initrd()} "
+            f"-display none -no-reboot -serial stdio -kernel {place.kernel()} -initrd {place.initrd()} "
             f"-append 'console=ttyS0 quiet panic=-1 {arguments}' {device}",
             name=name,
+            place=place,
         )
 
     def chardev(self, options: str = "", socket: str = "r.sock") -> str:

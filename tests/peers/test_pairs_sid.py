@@ -16,6 +16,7 @@ import pytest
 
 from .bench import LINUX, SID_ONLY, Bench
 from .place import HERE, HERE_PLACE
+from .programs import Program
 
 pytestmark = [pytest.mark.peers, SID_ONLY]
 
@@ -126,11 +127,8 @@ def test_f_guest_connects_by_vsock(bench: Bench) -> None:
     bench.matches(relay, "f")
 
 
-def test_f_guest_listens_by_vsock(bench: Bench) -> None:
-    """64 KiB from this machine to the guest and back."""
-    path = vsock_pair(bench)
-    relay = bench.relay()
-    qemu = bench.linux("t=vsockl", f"{bench.chardev()} -device vhost-user-vsock-pci,chardev=c")
+def guest_answers(qemu: Program, path: Path) -> None:
+    """The guest, once it listens, sends back what it is sent, and ends."""
     qemu.expect("MARK-READY", LINUX)
     sent = os.urandom(65536)
     with socket.socket(socket.AF_UNIX) as client:
@@ -143,4 +141,21 @@ def test_f_guest_listens_by_vsock(bench: Bench) -> None:
                 assert stream.read(len(sent)) == sent
     qemu.expect("MARK-OK vsockl", LINUX)
     assert qemu.ended(LINUX) == 0
+
+
+def test_f_guest_listens_by_vsock(bench: Bench) -> None:
+    """64 KiB from this machine to the guest and back."""
+    path = vsock_pair(bench)
+    relay = bench.relay()
+    qemu = bench.linux("t=vsockl", f"{bench.chardev()} -device vhost-user-vsock-pci,chardev=c")
+    guest_answers(qemu, path)
     bench.matches(relay, "f-listen")
+
+
+def test_f_older_qemu_listens_by_vsock(bench: Bench) -> None:
+    """The same with this machine's QEMU and guest."""
+    path = vsock_pair(bench)
+    relay = bench.relay()
+    qemu = bench.linux("t=vsockl", f"{bench.chardev()} -device vhost-user-vsock-pci,chardev=c", place=HERE_PLACE)
+    guest_answers(qemu, path)
+    bench.matches(relay, "f-older")
