@@ -22,6 +22,7 @@ from .tshark import Tshark
 #: run by itself: pyshark has an event loop and warnings of its own
 PROGRAM = """
 import json, sys
+from pyshark.capture.capture import TSharkCrashException
 from vhostspy.wireshark import open_capture
 
 for path in sys.argv[2:]:
@@ -34,7 +35,12 @@ for path in sys.argv[2:]:
                     for name, field in layer._all_fields.items()
                 }
                 print(json.dumps([path, int(packet.vhostspy.no), found]))
-    capture.close()
+    try:
+        capture.close()
+    except TSharkCrashException as error:
+        # asyncio may lose the status of a program that ends just when it is killed; the test sees whether all has come
+        if "retcode: 255" not in str(error):
+            raise
 """
 
 
