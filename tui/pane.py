@@ -89,29 +89,23 @@ class Pane(Drawn):
         def control(self) -> Pane:
             return self.pane
 
-    class Chosen(Message):
+    class OfLine(Message):
+        """Something is to be done with a line."""
+
+        def __init__(self, pane: Pane, line: Line) -> None:
+            super().__init__()
+            self.pane = pane
+            self.line = line
+
+        @property
+        def control(self) -> Pane:
+            return self.pane
+
+    class Chosen(OfLine):
         """Enter, or a double click, on a line."""
 
-        def __init__(self, pane: Pane, line: Line) -> None:
-            super().__init__()
-            self.pane = pane
-            self.line = line
-
-        @property
-        def control(self) -> Pane:
-            return self.pane
-
-    class Folded(Message):
+    class Folded(OfLine):
         """A line is to be opened or closed."""
-
-        def __init__(self, pane: Pane, line: Line) -> None:
-            super().__init__()
-            self.pane = pane
-            self.line = line
-
-        @property
-        def control(self) -> Pane:
-            return self.pane
 
     def __init__(self, title: str = "", *, id: str | None = None) -> None:
         super().__init__(id=id)
