@@ -157,14 +157,24 @@ class Bench:
         return path
 
     def storage_daemon(
-        self, image: Path, queues: int = 1, locking: str = "auto", socket: str = "be.sock", name: str = "storage"
+        self,
+        image: Path,
+        queues: int = 1,
+        locking: str = "auto",
+        socket: str = "be.sock",
+        name: str = "storage",
+        per_second: int = 0,
     ) -> Program:
+        """``per_second``: a slow disk, of so many requests."""
+        slowly = f"--object throttle-group,id=slow,x-iops-total={per_second} " if per_second else ""
+        slowly += "--blockdev driver=throttle,node-name=export,throttle-group=slow,file=disk " if per_second else ""
         path = self.path(socket)
         # after SIGKILL the old one is still there
         path.unlink(missing_ok=True)
         program = self.start(
-            f"qemu-storage-daemon --blockdev driver=file,node-name=disk,filename={image},locking={locking} "
-            f"--export type=vhost-user-blk,id=export,addr.type=unix,addr.path={path},node-name=disk,writable=on,"
+            f"qemu-storage-daemon --blockdev driver=file,node-name=disk,filename={image},locking={locking} {slowly}"
+            f"--export type=vhost-user-blk,id=export,addr.type=unix,addr.path={path},writable=on,"
+            f"node-name={'export' if slowly else 'disk'},"
             f"num-queues={queues}",
             name=name,
         )

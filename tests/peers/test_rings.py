@@ -242,6 +242,38 @@ def test_c_a_back_end_that_is_stopped_is_named_within_two_seconds(bench: Bench) 
     assert len(watching.findings()) == 1
 
 
+@pytest.mark.parametrize("option", ["event-idx", ""])
+def test_a_kick_that_the_back_end_read_away_is_named_within_two_seconds(bench: Bench, option: str) -> None:
+    """A Linux guest hangs, since its disk has read its eventfd once too often; with EVENT_IDX that can be proven."""
+    bench.needs_relay("it is the relay that keeps the memory")
+    disk = bench.start(
+        f"{sys.executable} -m tests.peers.reads_twice {bench.path('be.sock')} {option}",
+        name="disk", place=HERE_PLACE, PYTHONPATH=str(ROOT),
+    )  # fmt: skip
+    bench.wait_for_socket("be.sock", disk)
+    needed(bench.relay(once=False))
+    qemu = bench.linux("n=2000 t=blkloop", bench.blk())
+    qemu.expect("LOOP 2", LINUX)
+    watching = Watching(bench)
+    until(lambda: len(watching.samples()) > 2, 10, lambda: f"no samples: {watching.program}")
+    assert not watching.findings()
+    disk.process.send_signal(signal.SIGUSR1)
+    disk.expect("KICK-LOST", 5)
+    rounds = qemu.output.count("LOOP")
+    until(lambda: bool(watching.findings()), 8, lambda: f"nothing found: {watching.samples()[-1]}")
+    (sample,) = [one for one in watching.samples() if one.get("findings")]
+    (finding,) = watching.findings()
+    (ring,) = sample["rings"]
+    expected = ("VU-MEMR-02", "error") if option else ("VU-MEMR-01", "warning")
+    assert (finding["rule"], finding["severity"], finding["who"]) == (*expected, "back-end")
+    assert "ring 0" in finding["text"] and "taken" in finding["text"]
+    assert f"available index {ring['available']}, used index {ring['used']}" in finding["text"]
+    assert ring["in_flight"] > 0 and ring["kick_count"] == 0
+    lost = int(disk.output.split("KICK-LOST")[1].split()[0])
+    assert sample["time_ns"] - lost < 2_000_000_000
+    assert qemu.output.count("LOOP") == rounds, "the guest hangs"
+
+
 def test_ji_what_was_in_flight_when_the_back_end_was_killed(bench: Bench) -> None:
     """Under load; in the region and in the ring, the same requests, by name."""
     bench.needs_relay("it is the relay that offers INFLIGHT_SHMFD")
@@ -269,6 +301,39 @@ def test_ji_what_was_in_flight_when_the_back_end_was_killed(bench: Bench) -> Non
     assert all(text.split()[0] in ("read", "write", "flush") for text in requests), requests
     until(lambda: second()[-1]["rings"][0]["used"] > ring["used"], 10, lambda: f"it does not go on: {second()[-1]}")
     assert not [one for one in watching.findings() if one["rule"].startswith("VU-MEMR")]
+
+
+def test_ji_what_the_back_end_had_taken_when_it_was_killed(bench: Bench) -> None:
+    """A slow disk, many requests: its in-flight region has those that the ring has, and its successor does them."""
+    bench.needs_relay("it is the relay that offers INFLIGHT_SHMFD")
+    disk = bench.disk()
+    storage = bench.storage_daemon(disk, locking="off", per_second=4)
+    needed(bench.relay("--offer-protocol-features 0x1000", once=False))
+    qemu = bench.linux("t=blkjobs", bench.blk(chardev=bench.reconnecting()))
+    qemu.expect("MARK-READY", LINUX)
+    watching = Watching(bench, 0.1, "--requests")
+
+    def latest() -> dict[str, Any]:
+        return watching.samples()[-1]
+
+    def in_flight() -> int:
+        return int(latest()["rings"][0]["in_flight"]) if watching.samples() else 0
+
+    until(lambda: in_flight() > 3, 10, lambda: f"few are in flight: {watching.program}")
+    storage.stop(signal.SIGKILL)
+    bench.storage_daemon(disk, locking="off", name="storage-2")
+    until(lambda: bool(latest()["session"] == 2), 20, lambda: f"no second session: {watching.program}")
+    last = [one for one in watching.samples() if one["session"] == 1][-1]
+    (ring,), (queue,) = last["rings"], last["inflight"]
+    assert queue["used_index"] == ring["used"]
+    assert len(set(queue["heads"])) == ring["in_flight"] == ring["available"] - ring["used"] > 3
+    # which are what the guest's six readers ask for, a page each
+    requests = last["requests"]["0"]
+    assert len(requests) == ring["in_flight"]
+    assert {text.removeprefix("read 8 sectors at ") for text in requests} <= {str(8 * page) for page in range(1, 14)}
+    until(lambda: bool(latest()["rings"][0]["used"] > ring["available"]), 10, lambda: f"it does not go on: {latest()}")
+    assert latest()["rings"][0]["base"] == ring["used"]
+    assert not watching.findings()
 
 
 def test_c_kicks_that_are_all_counted(bench: Bench) -> None:
