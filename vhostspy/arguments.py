@@ -6,13 +6,15 @@ The command line imports this when it reads a command's options; a command impor
 from __future__ import annotations
 
 import argparse
+import errno
 import os
+import stat
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from vhostspy.dissectors.rows import BACK_END, FRONT_END
-from vhostspy.errors import WrongUse, nearest
+from vhostspy.errors import Failure, WrongUse, nearest
 
 #: what the ends are called: vhost-user's names, and vfio-user's
 ENDS = {"front-end": FRONT_END, "back-end": BACK_END, "client": FRONT_END, "server": BACK_END}
@@ -76,6 +78,62 @@ def seconds(text: str) -> float:
     return value
 
 
+def written(text: str) -> str:
+    """An argument's type: a file that is written when the work is done. What would be in its way is told before."""
+    if text in ("", "-"):
+        raise argparse.ArgumentTypeError(f"expected a file's name, not {text!r}")
+    try:
+        _writable(text)
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{text}: {error.strerror}") from None
+    return text
+
+
+def _writable(path: str) -> None:
+    """Raises the OSError that writing there would. Nothing is created: the work may still come to nothing."""
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        if os.path.islink(path):
+            raise
+        folder = os.path.dirname(path) or "."
+        if not stat.S_ISDIR(os.stat(folder).st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
+        if not os.access(folder, os.W_OK | os.X_OK):
+            number = errno.EROFS if os.statvfs(folder).f_flag & os.ST_RDONLY else errno.EACCES
+            raise OSError(number, os.strerror(number)) from None
+        return
+    if not stat.S_ISFIFO(mode):  # which waits for its reader
+        os.close(os.open(path, os.O_WRONLY | os.O_CLOEXEC))
+
+
+def kept_apart(outputs: Mapping[str, str | None], inputs: Iterable[str] = ()) -> None:
+    """Files by the options that have them written: none may be another, or one that is read. Raises WrongUse."""
+    others = dict.fromkeys(inputs, "is what is read")
+    for option, path in outputs.items():
+        if path is not None:
+            for other, what in others.items():
+                if _same(path, other):
+                    raise WrongUse(f"{option} {path}: {what}, and would be lost")
+            others[path] = f"is the file of {option} as well"
+
+
+def _same(one: str, other: str) -> bool:
+    try:
+        return os.path.samefile(one, other) and stat.S_ISREG(os.stat(one).st_mode)
+    except OSError:  # there is none yet
+        return os.path.abspath(one) == os.path.abspath(other)
+
+
+def write_file(option: str, path: str, text: str) -> None:
+    """Write what an option asks for. Raises Failure: that it can be written was seen before (``written``)."""
+    try:
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise Failure(f"{option} {path}: {error.strerror}") from None
+
+
 def add_output_arguments(parser: argparse._ActionsContainer) -> None:
     """How messages are to be shown; the same words wherever they are."""
     parser.add_argument("--json", action="store_true", help="JSON lines")
@@ -129,7 +187,7 @@ def add_rule_arguments(parser: argparse._ActionsContainer) -> None:
         "whose habits are excused",
     )  # fmt: skip
     parser.add_argument("--baseline", metavar="FILE", help="say nothing of the findings that this file accepts")
-    parser.add_argument("--junit", metavar="FILE", help="also write the findings as JUnit XML")
+    parser.add_argument("--junit", metavar="FILE", type=written, help="also write the findings as JUnit XML")
 
 
 def rules(text: str) -> frozenset[str]:

@@ -66,11 +66,11 @@ exit status:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; ``argv`` are its arguments, without the program's name (default: this process's)."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    stand_in_for_closed_streams()
     if arguments[:1] in (["--version"], ["-V"]):
         from vhostspy import __version__
 
-        sys.stdout.write(f"vhostspy {__version__}\n")
-        return 0
+        return ended(0, f"vhostspy {__version__}\n")
     from vhostspy.support import unsupported
 
     if unsupported():
@@ -83,24 +83,39 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130  # 128 + SIGINT, as a shell would report it
 
 
-def ended(status: int) -> int:
-    """``status``, once what was printed has left; who closed our output early has simply seen enough."""
+def ended(status: int, text: str = "") -> int:
+    """``status``, once ``text`` and what was printed before have left; who closed our output early has seen enough."""
     try:
+        sys.stdout.write(text)
         sys.stdout.flush()
     except BrokenPipeError:
         let_go_of_output()
-    except (AttributeError, ValueError):  # there is no standard output (any more)
+    except OSError as error:
+        let_go_of_output()
+        return status if status == 3 else complain(f"vhostspy: standard output: {error.strerror}", 3)
+    except ValueError:  # it was closed meanwhile
         pass
     return status
 
 
 def let_go_of_output() -> None:
-    """Point standard output at nothing, so that the interpreter's last flush does not fail aloud."""
-    import os
+    from vhostspy.output.stream import let_go
 
-    nothing = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nothing, sys.stdout.fileno())
-    os.close(nothing)
+    let_go(sys.stdout)
+
+
+def stand_in_for_closed_streams() -> None:
+    """A stream that was closed before we began is None here: what is written to it is lost, and that is no failure."""
+    if sys.stdout is not None and sys.stderr is not None:
+        return
+    from io import TextIOBase
+
+    class Nowhere(TextIOBase):
+        def write(self, text: str) -> int:
+            return len(text)
+
+    sys.stdout = sys.stdout or Nowhere()
+    sys.stderr = sys.stderr or Nowhere()
 
 
 def complain(sentence: str, status: int = 2) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from vhostspy.cli import main
-from vhostspy.commands.show import Output, wants_colour
+from vhostspy.output.stream import Output, wants_colour
 
 from .captures import FEATURES, OWNER, recording, small
 

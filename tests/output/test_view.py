@@ -192,3 +192,17 @@ def test_a_closed_output_ends_it_quietly(option: str, growing: Recorded, path: P
     finally:
         view.process.stdout = view.process.stdout or open(os.devnull, "rb")  # noqa: SIM115
         view.close()
+
+
+def test_a_report_is_written_whether_somebody_looks_or_not(growing: Recorded, path: Path, tmp_path: Path) -> None:
+    report = tmp_path / "report.xml"
+    view = View(path, "--validate", "--junit", str(report))
+    try:
+        view.out.close()
+        growing.says(0, OWNER)
+        growing.flush()
+        view.relay_ends()
+        assert view.process.wait(TIMEOUT_S) == 0
+        assert report.read_text().startswith("<?xml")
+    finally:
+        view.close()

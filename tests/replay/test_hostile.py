@@ -116,7 +116,7 @@ def test_the_capture_is_not_overwritten_with_its_own_replay(capture: Path) -> No
     link = capture.with_name("link.pcapng")
     link.symlink_to(capture)
     said = refused(capture, "--as", "front-end", "--connect", "x", "-w", link)
-    assert "is the capture that is played" in said
+    assert "is what is read, and would be lost" in said
     assert capture.read_bytes() == before
 
 

@@ -15,12 +15,13 @@ from collections.abc import Callable, Iterable, Iterator
 from mmap import mmap
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 
-from vhostspy.arguments import disabled, profile
+from vhostspy.arguments import disabled, kept_apart, profile, write_file
 from vhostspy.baseline import Known, read_baseline
 from vhostspy.capture.reader import CaptureError, Reader
-from vhostspy.errors import Failure, WrongUse
+from vhostspy.errors import Failure
 from vhostspy.output import findings
 from vhostspy.output.findings import Report
+from vhostspy.output.stream import Output
 from vhostspy.pipeline import Pipeline
 from vhostspy.rules.catalogue import BY_ID
 from vhostspy.rules.engine import Rules
@@ -51,25 +52,29 @@ class Asked(NamedTuple):
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    from vhostspy.arguments import add_rule_arguments, device
+    from vhostspy.arguments import add_rule_arguments, device, written
 
     parser.epilog = MORE
     parser.add_argument("files", metavar="FILE", nargs="+", help="captures; - is standard input")
     parser.add_argument("--json", action="store_true", help="findings alone, JSON lines")
     parser.add_argument("--device", metavar="TYPE", type=device, help="what the back-end is, where it cannot be told")
-    parser.add_argument("--write-baseline", metavar="FILE", help="accept what is found: write it to a baseline")
+    parser.add_argument(
+        "--write-baseline", metavar="FILE", type=written, help="accept what is found: write it to a baseline"
+    )
     parser.add_argument("-q", "--quiet", action="store_true", help="only say what is an error")
     add_rule_arguments(parser)
 
 
 def run(options: Namespace) -> int:
     gc.set_threshold(100_000)
+    kept_apart({"--junit": options.junit, "--write-baseline": options.write_baseline}, options.files)
     asked = Asked(
         disabled(options),
         profile(options),
         options.device,
         read_baseline(options.baseline) if options.baseline else frozenset(),
     )
+    output = Output(sys.stdout, needed=False)
     reports: list[Report] = []
     progress = Progress(sys.stderr, options.files)
     try:
@@ -77,22 +82,28 @@ def run(options: Namespace) -> int:
             progress.clear()
             reports.append(report)
             for trouble in (*report.trouble, *report.notes):
-                complain(trouble)
+                sys.stderr.write(f"vhostspy check: {trouble}\n")
             if options.json:
-                _print(json.dumps(findings.values(one, report.file), ensure_ascii=False) for one in report.kept)
+                _print(
+                    output,
+                    (json.dumps(findings.values(one, report.file), ensure_ascii=False) for one in report.kept),
+                )
             else:
-                _print(_about(report, options))
+                _print(output, _about(report, options))
+            output.flush()
     finally:
         progress.clear()
     if not options.json:
         if not options.quiet:
             table = [*findings.table(reports, {id: rule.text for id, rule in BY_ID.items()})]
-            _print([*table, ""] if table else [])
-        _print([findings.sentence(reports)])
+            _print(output, [*table, ""] if table else [])
+        _print(output, [findings.sentence(reports)])
+        output.flush()
     if options.junit:
-        write(options.junit, "\n".join([*findings.junit(reports), ""]))
+        write_file("--junit", options.junit, "\n".join([*findings.junit(reports), ""]))
     if options.write_baseline:
-        write(options.write_baseline, findings.baseline_text(one for report in reports for one in report.kept))
+        accepted = findings.baseline_text(one for report in reports for one in report.kept)
+        write_file("--write-baseline", options.write_baseline, accepted)
     if any(report.trouble for report in reports):
         return 2
     return 1 if any(report.count("error") for report in reports) else 0
@@ -106,23 +117,9 @@ def _about(report: Report, options: Namespace) -> Iterator[str]:
         yield ""
 
 
-def _print(lines: Iterable[str]) -> None:
+def _print(output: Output, lines: Iterable[str]) -> None:
     for line in lines:
-        sys.stdout.write(f"{line}\n")
-
-
-def complain(sentence: str) -> None:
-    sys.stdout.flush()
-    sys.stderr.write(f"vhostspy check: {sentence}\n")
-
-
-def write(path: str, text: str) -> None:
-    """Raises WrongUse where nothing can be written."""
-    try:
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(text)
-    except OSError as error:
-        raise WrongUse(f"{path}: {error.strerror}") from None
+        output.write(f"{line}\n")
 
 
 # -- the work

@@ -22,6 +22,7 @@ from typing import IO
 
 import vhostspy
 from vhostspy.errors import Failure, WrongUse
+from vhostspy.output.stream import Output
 
 #: longest wait for each step, in seconds
 WAIT_S = 10.0
@@ -49,21 +50,23 @@ To go on:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--keep", metavar="FILE", help="keep the capture of the session in this file")
+    from vhostspy.arguments import written
+
+    parser.add_argument("--keep", metavar="FILE", type=written, help="keep the capture of the session in this file")
     parser.add_argument("-v", "--verbose", action="store_true", help="show all members of each message")
 
 
 def run(options: argparse.Namespace) -> int:
     """Exit status 0 when all data came back as written; Failure names the part that failed."""
-    if options.keep == "-":
-        raise WrongUse("--keep takes a file; standard output is for the messages")
+    output = Output(sys.stdout, needed=False)
     previous = signal.signal(signal.SIGTERM, _leave)
     try:
         with tempfile.TemporaryDirectory(prefix="vhostspy-demo-") as folder:
-            outcome = _play(Path(folder), options.keep, options.verbose)
+            outcome = _play(Path(folder), options.keep, options.verbose, output)
     finally:
         signal.signal(signal.SIGTERM, previous)
-    sys.stdout.write("\n" + _told(outcome) + _go_on(options.keep))
+    output.write("\n" + _told(outcome) + _go_on(options.keep))
+    output.flush()
     return 0
 
 
@@ -116,12 +119,12 @@ class Part:
                 self._process.wait()
 
 
-def _play(folder: Path, keep: str | None, verbose: bool) -> dict[str, object]:
+def _play(folder: Path, keep: str | None, verbose: bool, output: Output) -> dict[str, object]:
     """Start the three, wait for each, and give what the front-end says it did."""
     listen, connect = folder / "front-end.sock", folder / "back-end.sock"
     capture = keep or str(folder / "demo.pcapng")
-    sys.stdout.write(PICTURE.format(listen=listen.name, connect=connect.name))
-    sys.stdout.flush()  # the relay writes to the same place after us
+    output.write(PICTURE.format(listen=listen.name, connect=connect.name))
+    output.flush()  # the relay writes to the same place after us
     parts: list[Part] = []
     try:
         parts.append(

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from itertools import zip_longest
 from typing import TYPE_CHECKING, NamedTuple
 
+from vhostspy.arguments import kept_apart, write_file
 from vhostspy.capture.reader import CaptureError, Reader
 from vhostspy.compare import Pair, Strictness, align
 from vhostspy.compare.negotiation import negotiation
@@ -16,6 +17,7 @@ from vhostspy.errors import WrongUse
 from vhostspy.message import Message
 from vhostspy.output import comparison
 from vhostspy.output.comparison import Compared
+from vhostspy.output.stream import Output
 from vhostspy.output.units import escape, plural
 from vhostspy.pipeline import Pipeline
 from vhostspy.session.state import Session
@@ -48,7 +50,7 @@ class Recording(NamedTuple):
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    from vhostspy.arguments import device, one_of
+    from vhostspy.arguments import device, one_of, written
 
     parser.epilog = MORE
     parser.add_argument("a", metavar="A", help="a capture")
@@ -60,17 +62,16 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("-Y", "--filter", metavar="FILTER", help="only messages that match (docs/filters.md)")
     parser.add_argument("-v", "--verbose", action="store_true", help="a line also for each message that is the same")
     parser.add_argument("--json", action="store_true", help="JSON lines")
-    parser.add_argument("--junit", metavar="FILE", help="write the differences as JUnit XML as well")
+    parser.add_argument("--junit", metavar="FILE", type=written, help="write the differences as JUnit XML as well")
     parser.add_argument("--device", metavar="TYPE", type=device, help="what the back-end is, where it cannot be told")
 
 
 def run(options: Namespace) -> int:
     """0: the same; 1: different."""
-    from .show import wants_colour
-
     gc.set_threshold(100_000)
     if options.a == options.b == "-":
         raise WrongUse("standard input can be one of the two, not both")
+    kept_apart({"--junit": options.junit}, [options.a, options.b])
     wanted = None
     if options.filter is not None:
         from vhostspy.filter import asked_for
@@ -79,8 +80,8 @@ def run(options: Namespace) -> int:
     a, b = (recorded(file, options.device, wanted) for file in (options.a, options.b))
     strictness = Strictness(options.match)
     compared: list[Compared] = []
-    write = sys.stdout.write
-    colour = wants_colour(sys.stdout)
+    output = Output(sys.stdout, needed=False)
+    write = output.write
     if not options.json:
         write(f"A  {escape(options.a)}\nB  {escape(options.b)}\n\n")
     for one, other in zip_longest(a.sessions, b.sessions):
@@ -90,17 +91,16 @@ def run(options: Namespace) -> int:
             for value in comparison.values(each, options.verbose):
                 write(json.dumps(value, ensure_ascii=False) + "\n")
         else:
-            write("\n".join([*comparison.lines(each, colour, options.verbose), "", ""]))
+            write("\n".join([*comparison.lines(each, output.colour, options.verbose), "", ""]))
     same = all(each.same for each in compared)
     if options.json:
         write(json.dumps(comparison.summary(compared)) + "\n")
     else:
         about = plural(len(compared), "session")
         write(f"{about}, {'the same' if same else 'different'}: {comparison.sentence(comparison.count(compared))}\n")
+    output.flush()
     if options.junit:
-        from .check import write as write_file
-
-        write_file(options.junit, "\n".join([*comparison.junit(compared), ""]))
+        write_file("--junit", options.junit, "\n".join([*comparison.junit(compared), ""]))
     return 2 if a.damaged or b.damaged else 0 if same else 1
 
 

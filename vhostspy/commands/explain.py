@@ -109,7 +109,7 @@ def _contents(book: Book, width: int, paint: Paint) -> Iterator[str]:
 
 
 def _paint() -> Paint:
-    from .show import wants_colour
+    from vhostspy.output.stream import wants_colour
 
     if sys.stdout is None or not wants_colour(sys.stdout):
         return explain.unpainted

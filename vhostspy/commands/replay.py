@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import argparse
 import gc
-import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
+from vhostspy.arguments import kept_apart, write_file
 from vhostspy.dissectors.rows import FRONT_END
 from vhostspy.errors import WrongUse
+from vhostspy.output.stream import let_go
 from vhostspy.output.units import escape
 from vhostspy.replay import Outcome, report
 from vhostspy.replay.player import SIDES
@@ -42,7 +43,7 @@ exit status:
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    from vhostspy.arguments import device, one_of
+    from vhostspy.arguments import device, one_of, written
     from vhostspy.replay.player import ACCEPT_S, ANSWER_S, CONNECT_S, FRONT_END_S
 
     parser.epilog = MORE
@@ -93,9 +94,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--connect-timeout", metavar="S", type=seconds,
         help=f"how long the other side may take to be there (default: {CONNECT_S:g}, with --listen {ACCEPT_S:g})",
     )  # fmt: skip
-    parser.add_argument("-w", "--write", metavar="FILE", help="keep what passes as a capture")
+    parser.add_argument("-w", "--write", metavar="FILE", type=written, help="keep what passes as a capture")
     parser.add_argument("--json", action="store_true", help="JSON lines: what passes, mismatches, sessions, a summary")
-    parser.add_argument("--junit", metavar="FILE", help="also write the outcome as JUnit XML, a case a session")
+    parser.add_argument(
+        "--junit", metavar="FILE", type=written, help="also write the outcome as JUnit XML, a case a session"
+    )
     parser.add_argument("-v", "--verbose", action="store_true", help="a line for each message that passes")
     parser.add_argument("--device", metavar="TYPE", type=device, help="what the back-end is, where it cannot be told")
 
@@ -155,7 +158,7 @@ def _run(options: Namespace) -> int:
         for line in report.table(outcomes):
             _print(people, escape(line))
     if options.junit:
-        write(options.junit, "\n".join([*report.junit(outcomes), ""]))
+        write_file("--junit", options.junit, "\n".join([*report.junit(outcomes), ""]))
     return max(2 if damaged else 0, *(outcome.status for outcome in outcomes))
 
 
@@ -195,15 +198,8 @@ def _required(options: Namespace) -> None:
 
         if options.corpus and len(scenarios(options.corpus)) > 1:
             raise WrongUse(f"-w {options.write}: one file cannot hold all of --corpus {options.corpus}; name one of it")
-        if options.file is not None and _same(options.file, options.write):
-            raise WrongUse(f"-w {options.write}: is the capture that is played, and would be lost")
-
-
-def _same(one: str, other: str) -> bool:
-    try:
-        return os.path.samefile(one, other)
-    except OSError:
-        return False
+    inputs = [path for path in (options.file, options.edit) if path is not None]
+    kept_apart({"-w": options.write, "--junit": options.junit}, inputs)
 
 
 def _scripts(options: Namespace) -> Iterator[tuple[str, Script]]:
@@ -287,15 +283,4 @@ def _write(stream: TextIO | None, text: str) -> None:
         stream.write(text)
         stream.flush()
     except BrokenPipeError:
-        nothing = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nothing, stream.fileno())
-        os.close(nothing)
-
-
-def write(path: str, text: str) -> None:
-    """Raises WrongUse where nothing can be written."""
-    try:
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(text)
-    except OSError as error:
-        raise WrongUse(f"--junit {path}: {error.strerror}") from None
+        let_go(stream)

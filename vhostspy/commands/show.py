@@ -7,11 +7,13 @@ import os
 import stat
 import sys
 from argparse import ArgumentTypeError
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
+from vhostspy.arguments import kept_apart, write_file
 from vhostspy.capture.reader import CaptureError, Reader
 from vhostspy.errors import WrongUse
 from vhostspy.output.printer import Printer, Show
+from vhostspy.output.stream import Output
 from vhostspy.output.text import Look
 from vhostspy.pipeline import Pipeline
 
@@ -20,9 +22,6 @@ if TYPE_CHECKING:
 
     from vhostspy.baseline import Known
     from vhostspy.rules.engine import Rules
-
-#: characters that are written at once
-_BLOCK = 1 << 16
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -53,7 +52,8 @@ def run(options: Namespace) -> int:
         return show_moment(options)
     # what passes here makes no cycles: looking for them would be a tenth of the time
     gc.set_threshold(100_000)
-    output = Output(sys.stdout, live=_grows(options.file))
+    kept_apart({"--junit": options.junit}, [options.file])
+    output = Output(sys.stdout, live=_grows(options.file), needed=not options.junit)
     printer = new_printer(options, output)
     name = "standard input" if options.file == "-" else options.file
     try:
@@ -139,72 +139,9 @@ def asked_rules(options: Namespace) -> Rules | None:
 
 
 def write_junit(options: Namespace, printer: Printer, file: str) -> None:
-    """The findings as JUnit XML, if asked for. Raises WrongUse where nothing can be written."""
+    """The findings as JUnit XML, if asked for. Raises Failure where it cannot be written any more."""
     if options.junit:
         from vhostspy.output.findings import junit
 
         printer.report.file = file
-        try:
-            with open(options.junit, "w", encoding="utf-8") as target:
-                target.write("\n".join([*junit([printer.report]), ""]))
-        except OSError as error:
-            raise WrongUse(f"--junit {options.junit}: {error.strerror}") from None
-
-
-class Output:
-    """Standard output, written in large pieces; ``flush`` when somebody may be waiting for a line.
-
-    Raises BrokenPipeError once nobody reads it any more. Without a standard output, what is written is forgotten.
-    """
-
-    def __init__(self, stream: TextIO | None, live: bool = False) -> None:
-        self.live = live
-        #: without a reader there is nothing left to do
-        self.needed = True
-        self._stream = stream
-        self._parts: list[str] = []
-        self._size = 0
-        self.colour = stream is not None and wants_colour(stream)
-
-    def write(self, text: str) -> None:
-        self._parts.append(text)
-        self._size += len(text)
-        if self._size >= _BLOCK:
-            self._empty()
-
-    def flush(self) -> None:
-        if self._parts:
-            self._empty()
-            if self._stream is not None:
-                try:
-                    self._stream.flush()
-                except BrokenPipeError:
-                    if self.needed:
-                        raise
-                    self._lost()
-
-    def _lost(self) -> None:
-        """Nobody reads any more, and the work is to be done all the same."""
-        if self._stream is not None:
-            # the interpreter's last flush must not fail aloud
-            nothing = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nothing, self._stream.fileno())
-            os.close(nothing)
-        self._stream = None
-
-    def _empty(self) -> None:
-        text = "".join(self._parts)
-        self._parts.clear()
-        self._size = 0
-        if self._stream is not None:
-            try:
-                self._stream.write(text)
-            except BrokenPipeError:
-                if self.needed:
-                    raise
-                self._lost()
-
-
-def wants_colour(stream: TextIO) -> bool:
-    """Colour is for terminals that have some, and for people who did not say otherwise."""
-    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM", "") not in ("", "dumb")
+        write_file("--junit", options.junit, "\n".join([*junit([printer.report]), ""]))

@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING
 
 from vhostspy.capture.reader import CaptureError, Reader
 from vhostspy.capture.record import EVENT
-from vhostspy.commands.show import Output, new_printer, write_junit
+from vhostspy.commands.show import new_printer, write_junit
 from vhostspy.message import Event
+from vhostspy.output.stream import Output
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -100,8 +101,8 @@ class Relay:
 
 
 def view(options: Namespace, relay: Relay) -> int:
-    output = Output(sys.stdout, live=True)
-    output.needed = not options.strict  # then it reads on to the end, whether somebody looks or not
+    # with these it reads on to the end, whether somebody looks or not
+    output = Output(sys.stdout, live=True, needed=not (options.strict or options.junit))
     printer = new_printer(options, output, findings_only=options.quiet)
     reader = Reader(options.fd, follow=True)
     reader.offset = 0  # the descriptor's own position is the relay's

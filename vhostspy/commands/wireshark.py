@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from argparse import ArgumentTypeError
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,15 +40,22 @@ def add_arguments(parser: ArgumentParser) -> None:
     choice.add_argument(
         "--colours", "--colors", action="store_true", help="print colour rules, for View > Coloring Rules > Import"
     )
-    parser.add_argument("--folder", metavar="FOLDER", help="where to put it, if not where tshark says")
+    parser.add_argument("--folder", metavar="FOLDER", type=folder, help="where to put it, if not where tshark says")
+
+
+def folder(text: str) -> Path:
+    """An argument's type. A variable that is not set would name the folder that one is in."""
+    if not text:
+        raise ArgumentTypeError("expected a folder's name, not ''")
+    return Path(text)
 
 
 def run(options: Namespace) -> int:
     if options.folder is not None and not (options.install or options.uninstall):
         raise WrongUse("--folder says where to --install or --uninstall")
     if options.install or options.uninstall:
-        folder, how = (Path(options.folder), "as you said") if options.folder is not None else personal_folder()
-        return install(folder, how) if options.install else uninstall(folder)
+        place, how = (options.folder, "as you said") if options.folder is not None else personal_folder()
+        return install(place, how) if options.install else uninstall(place)
     sys.stdout.write(wireshark.colours() if options.colours else wireshark.dissector())
     return 0
 

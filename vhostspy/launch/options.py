@@ -98,6 +98,8 @@ def _size(text: str) -> int:
 
 def check(options: Namespace) -> None:
     """What argparse does not see: options that do not go together. Raises WrongUse."""
+    from vhostspy.arguments import kept_apart
+
     if options.filter:
         from vhostspy.filter import asked_for
 
@@ -117,6 +119,7 @@ def check(options: Namespace) -> None:
         raise WrongUse(f"{both[0]} is both sides: two different sockets are needed")
     if options.write == "-" and options.json:
         raise WrongUse("-w - puts the capture on standard output, where --json would go as well; give -w a file")
+    kept_apart({"-w": options.write, "--junit": options.junit})
     checks = options.validate or options.strict or options.junit
     if options.sample_data and not options.sample_rings:
         raise WrongUse("--sample-data says what --sample-rings records: it cannot go without it")
