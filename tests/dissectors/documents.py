@@ -1,5 +1,7 @@
 """What the documents have: each message, its number and sizes, and each feature bit. From their text, not from rows.
 
+A row that no document tells of yet needs no line here; its sample is enough.
+
 Sizes are octets of payload, a plus behind one says that more may follow; `ack` is a reply of eight octets that comes
 when it is asked for, `none` that there never is one.
 """
@@ -105,18 +107,19 @@ VFIO_USER_SERVER = """
 12 DMA_WRITE                   16+   16
 """
 
-#: messages of drafts and vendors, of which the documents' lists tell in other places
-ELSEWHERE = {
-    ("vhost-user", "main"): {
-        15: "NET_SET_BACKEND", 42: "SLEEP", 44: "GET_VRING_BASE_SKIP_DRAIN", 45: "RESTORE",
-        1004: "GET_SHARED_MEMORY_REGIONS",
-    },
-    ("vhost-user", "backend"): {
-        6: "FS_MAP", 7: "FS_UNMAP", 8: "FS_SYNC", 9: "MEM_ACCESS", 1000: "FS_MAP", 1001: "FS_UNMAP", 1002: "FS_SYNC",
-        1003: "FS_IO", 1006: "GPU_MAP", 1007: "EXTERNAL_MAP",
-    },
-    ("vfio-user", "main"): {14: "DIRTY_PAGES"},
-}  # fmt: skip
+#: messages of drafts and vendors, of which the documents' lists tell in other places: protocol, channel, the
+#: requester's end, the numbers that each has or had
+ELSEWHERE = [
+    ("vhost-user", "main", 0, {
+        "NET_SET_BACKEND": (15,), "SLEEP": (42,), "GET_VRING_BASE_SKIP_DRAIN": (44,), "RESTORE": (45,),
+        "GET_SHARED_MEMORY_REGIONS": (1004,),
+    }),
+    ("vhost-user", "backend", 1, {
+        "FS_MAP": (6, 1000), "FS_UNMAP": (7, 1001), "FS_SYNC": (8, 1002), "MEM_ACCESS": (9,), "FS_IO": (1003,),
+        "GPU_MAP": (1006,), "EXTERNAL_MAP": (1007,), "SHMEM_MAP": (1000,), "SHMEM_UNMAP": (1001,),
+    }),
+    ("vfio-user", "main", 0, {"DIRTY_PAGES": (14,)}),
+]  # fmt: skip
 
 #: protocol, channel, the requester's end
 DOCUMENTS = {

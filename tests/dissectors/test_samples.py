@@ -112,7 +112,7 @@ def test_every_form_of_every_message_has_a_sample() -> None:
         for each in SAMPLES
     }
     missing = [(*place, layout.name) for *place, layout in layouts() if (*place, id(layout)) not in seen]
-    assert missing == []
+    assert missing == [], "a sample is missing in tests/dissectors/samples_*.py"
 
 
 @each_sample

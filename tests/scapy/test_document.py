@@ -38,9 +38,9 @@ def place(tmp_path: Path, capture: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
         finally:
             back_end.send_signal(signal.SIGTERM)
             back_end.communicate(timeout=20)
-            VhostUser.channel.messages.pop((0, 46), None)
-            VhostUser.rows.pop(46, None)
-            VhostUser.names.pop(46, None)
+            VhostUser.channel.messages.pop((0, 200), None)
+            VhostUser.rows.pop(200, None)
+            VhostUser.names.pop(200, None)
 
 
 def test_the_examples_are_true(place: Path) -> None:
