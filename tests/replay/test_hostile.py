@@ -24,7 +24,7 @@ from vhostspy.demo.front_end import FrontEnd
 from vhostspy.errors import WrongUse
 from vhostspy.replay import Outcome, replay
 from vhostspy.replay.edit import load
-from vhostspy.replay.player import Meeting
+from vhostspy.replay.meeting import Meeting
 
 from .support import SECTORS, recorded, to_back_end, to_front_end, whole_session
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from time import monotonic, monotonic_ns
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from .hearing import Hearer
 from .log import Log
 from .matching import ANY_TIME, WORK
 from .outcome import Played
-from .scene import Over, Scene
+from .scene import Over, Place, Scene, Turn
 from .script import Part, said
 from .speaking import Speaker
 from .store import Identity, Store
@@ -42,18 +42,24 @@ class Act:
         store: Store,
         log: Log,
         last_uses: Mapping[int, Sequence[Identity]],
+        turn: Turn | None = None,
     ) -> None:
-        """last_uses: a message's number -> descriptors that are not sent again behind it."""
+        """last_uses: a message's number -> descriptors that are not sent again behind it. turn: see ``scene``."""
         self.part = part
         self.side = settings.side
         self.settings = settings
         self._log = log
         self._begun = len(log.passed)
-        self._scene = scene = Scene(part, settings, sock, store, log)
+        self._scene = scene = Scene(part, settings, sock, store, log, turn)
         self._stage, self._cues, self._expected, self._tally = scene.stage, scene.cues, scene.expected, scene.tally
         self._speaker = Speaker(scene, last_uses, self._hear_the_last)
         self._hearer = Hearer(scene, self._speaker, self._done)
         self._ended = ""
+        #: a message is held back by the clock
+        self._held = False
+        #: all was played: until when the peer may say something besides, then until when it may close
+        self._leave_until: float | None = None
+        self._finished = False
         log.event("open", f"session {part.number} begins", part.number)
 
     # -- the session --------------------------------------------------------------------------------------------------
@@ -62,16 +68,69 @@ class Act:
         """Play it to its end. Raises Failure when the system fails."""
         try:
             while True:
-                until = self._speaker.perform()
-                if not self._cues.agenda and self._done():
-                    break
-                self._wait(until)
-            self._ended = "all was played"
-            self._tally.last_ns = monotonic_ns()
-            self._scene.leaving = True
-            self._take_leave()
+                self._wait(self._perform())
         except Over as over:
-            self._ended = self._ended or str(over)
+            self._over(over)
+
+    def perform(self) -> float | None:
+        """Say all that is due, and wait for nothing; until when there is nothing else to do (of the monotonic clock).
+
+        None: the session is over. Raises Failure when the system fails.
+        """
+        try:
+            return self._perform()
+        except Over as over:
+            self._over(over)
+            return None
+
+    def hear(self) -> bool:
+        """Take what has come, and wait for nothing; False: the session is over."""
+        try:
+            self._look(0)
+        except Over as over:
+            self._over(over)
+            return False
+        return True
+
+    @property
+    def place(self) -> Place:
+        """How far it is in the record: what it does next, or waits for."""
+        no = self._cues.next_no
+        return Place(self.part.ends, True) if no is None else Place(no)
+
+    @property
+    def heard(self) -> float:
+        """When something last came that got the session on; the longest wait counts from there."""
+        return self._tally.heard
+
+    @heard.setter
+    def heard(self, moment: float) -> None:
+        self._tally.heard = moment
+
+    def watched(self) -> dict[int, int]:
+        """Descriptor -> events (``select.poll``) after which ``hear`` has something to do."""
+        return self._stage.watched()
+
+    def _perform(self) -> float:
+        held = self._speaker.perform()
+        if self._leave_until is None and not self._cues.agenda and self._done():
+            turn = self._scene.turn
+            if turn is None or turn(self.place):
+                self._take_leave()
+        if self._leave_until is not None:
+            return self._leave()
+        self._held = held is not None
+        longest = self.settings.longest_s
+        if held is None:
+            deadline = self._tally.heard + longest
+        else:
+            deadline = max(self._tally.heard, held) + longest
+        if deadline <= monotonic():
+            self._silence()
+        return deadline if held is None else min(deadline, held)
+
+    def _over(self, over: Over) -> None:
+        self._ended = self._ended or str(over)
 
     def end(self) -> Played:
         """Close all; what came of it."""
@@ -89,7 +148,7 @@ class Act:
             tuple(tally.notes),
             self._ended,
             took,
-            tuple(self._log.passed[self._begun :]),
+            tuple(one for one in self._log.passed[self._begun :] if one.session == self.part.number),
         )
 
     def _done(self) -> bool:
@@ -108,37 +167,34 @@ class Act:
         return not left or left[-1] < max(self._expected.messages)
 
     def _take_leave(self) -> None:
-        """Say that we are done, and let the peer say so as well: what it refuses late is not to be missed."""
-        if self.side == FRONT_END and self._expected.left():
-            self._listen(_LINGER_S, lambda: not self._expected.left())
-        self._stage.main.finish()
-        self._listen(min(_CLOSE_S, self.settings.longest_s), lambda: False)
+        """All was played: say that we are done, and let the peer say so as well."""
+        self._ended = "all was played"
+        self._tally.last_ns = monotonic_ns()
+        self._scene.leaving = True
+        self._leave_until = monotonic() + (_LINGER_S if self.side == FRONT_END else 0)
 
-    def _listen(self, for_s: float, enough: Callable[[], bool]) -> None:
-        deadline = monotonic() + for_s
-        while not enough() and not self._stage.main.ended:
-            left = deadline - monotonic()
-            if left <= 0:
-                return
-            self._look(left)
-            self._speaker.perform()
+    def _leave(self) -> float:
+        """Until when to wait for what the peer says besides, then for its end: what it refuses late is told, too."""
+        now = monotonic()
+        if not self._finished and (now >= (self._leave_until or 0) or not self._expected.left()):
+            self._finished = True
+            self._stage.main.finish()
+            self._leave_until = now + min(_CLOSE_S, self.settings.longest_s)
+        until = self._leave_until or 0
+        if now >= until or self._stage.main.ended:
+            raise Over(self._ended)
+        return until
 
     # -- waiting -------------------------------------------------------------------------------------------------------
 
-    def _wait(self, until: float | None) -> None:
-        """Wait for whatever comes next, not for ever; deal with it."""
+    def _wait(self, until: float) -> None:
+        """Wait until then for whatever comes next; deal with it."""
         main = self._stage.main
-        if until is None and self._cues.waiting.get(main.key) and not main.out and self._read(main, patient=True):
+        if not self._held and self._cues.waiting.get(main.key) and not main.out and self._read(main, patient=True):
             if self._stage.nested:
                 self._look(0)
             return
-        now = monotonic()
-        deadline = self._tally.heard + self.settings.longest_s
-        if until is not None:
-            deadline = max(deadline, until + self.settings.longest_s)
-        if now >= deadline:
-            self._silence()
-        self._look(max(0.0, (deadline if until is None else min(deadline, until)) - now))
+        self._look(max(0.0, until - monotonic()))
 
     def _look(self, for_s: float) -> None:
         for wire in self._stage.ready(for_s):

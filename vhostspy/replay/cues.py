@@ -161,6 +161,12 @@ class Cues:
         """Nothing of ours is left to be sent, no answer to come."""
         return not (self.agenda or self.missing or self.armed)
 
+    @property
+    def next_no(self) -> int | None:
+        """Number of the first request of ours, or answer of theirs, that is still to come; None: there is none."""
+        place = min(self.agenda[0] if self.agenda else _NOWHERE, self._first_missing)
+        return None if place == _NOWHERE else self.part.messages[place].no
+
     def needed(self, place: int) -> bool:
         """Whether a request of theirs has to come again: what a guest's work brings about need not."""
         message = self.part.messages[place]

@@ -5,30 +5,31 @@ an answer, once the request that it answers has come (by channel, name and meani
 request, once what came before it in the record has come again. The clock only bounds the waiting, and with
 ``original`` timing holds a message back for as long as the record did.
 
-One thread, one poll. The descriptors are the store's, the memory behind them is made ready by ``guest``.
+One thread, one poll; sessions that overlap in the record are played at the same time (``ensemble``). The descriptors
+are the store's, the memory behind them is made ready by ``guest``.
 """
 
 from __future__ import annotations
 
 import os
-import select
 import socket
-from collections.abc import Callable
-from time import monotonic
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 from vhostspy.compare import Strictness
 from vhostspy.dissectors.rows import BACK_END, FRONT_END
 from vhostspy.errors import Failure, WrongUse
 from vhostspy.message import Message
-from vhostspy.relay.endpoint import Connector, Listener
 
 from .act import Act
+from .ensemble import Ensemble
 from .log import Log
+from .meeting import ACCEPT_S, CONNECT_S, Meeting
 from .outcome import Outcome, Played
-from .script import Script
-from .stage import LONGEST_S
+from .script import Part, Script
 from .store import Identity, Store, identity
+
+__all__ = ["ACCEPT_S", "ANSWER_S", "CONNECT_S", "FRONT_END_S", "SIDES", "Meeting", "Settings", "play", "replay"]
 
 #: what a hook makes of a message that is to be sent: see ``edit``
 Edit = Callable[[Message], object]
@@ -37,8 +38,6 @@ Edit = Callable[[Message], object]
 SIDES = {"front-end": FRONT_END, "back-end": BACK_END, "client": FRONT_END, "server": BACK_END}
 #: how long an answer may take, and how long a front-end may take to go on, in seconds
 ANSWER_S, FRONT_END_S = 10.0, 60.0
-#: how long the other side may take to listen, and to connect, in seconds
-CONNECT_S, ACCEPT_S = 10.0, 60.0
 
 
 class Settings(NamedTuple):
@@ -61,98 +60,30 @@ class Settings(NamedTuple):
         return ANSWER_S if self.side == FRONT_END else FRONT_END_S
 
 
-class Meeting:
-    """Where the other side is met, once a session: we listen, connect, or have the connection already."""
-
-    def __init__(
-        self, listen: str | None = None, connect: str | socket.socket | None = None, mode: int = 0o600,
-        timeout_s: float | None = None,
-    ) -> None:  # fmt: skip
-        if (listen is None) == (connect is None):
-            raise WrongUse("say where the other side is: either --listen or --connect")
-        self.timeout_s = timeout_s if timeout_s is not None else ACCEPT_S if listen is not None else CONNECT_S
-        self._given = connect if isinstance(connect, socket.socket) else None
-        self._listener = Listener(listen, mode) if listen is not None else None
-        self._connector = Connector(connect) if isinstance(connect, str) else None
-        self.name = listen or (connect if isinstance(connect, str) else "the given socket")
-
-    def close(self) -> None:
-        """May be called twice."""
-        if self._listener is not None:
-            self._listener.close()
-        if self._given is not None:
-            self._given.close()
-
-    def meet(self, again: bool, until_said_s: float = 0.0) -> socket.socket:
-        """The next connection. Raises Failure when nobody comes, or is there, in time.
-
-        until_said_s: who connects here speaks first, within that time; a connection that ends without a byte (somebody
-        looks whether we are ready) does not count.
-        """
-        if self._given is not None:
-            if again:
-                raise Failure("a connected socket serves one session; the script has more")
-            return self._given
-        if self._listener is None:
-            return self._connect()
-        while True:
-            made = self._accept(again)
-            if not until_said_s or _speaks(made, until_said_s):
-                return made
-            made.close()
-
-    def _accept(self, again: bool) -> socket.socket:
-        listener = self._listener
-        if listener is None:
-            raise ValueError("nothing to accept from")
-        poll = select.poll()
-        poll.register(listener.socket, select.POLLIN)
-        deadline = monotonic() + self.timeout_s
-        while (left := deadline - monotonic()) > 0:
-            poll.poll(min(left, LONGEST_S) * 1000)
-            try:
-                return listener.socket.accept()[0]
-            except BlockingIOError:
-                continue
-        raise Failure(f"{self.name}: nobody connected{' again' if again else ''} within {self.timeout_s:g} s")
-
-    def _connect(self) -> socket.socket:
-        connector = self._connector
-        if connector is None:
-            raise ValueError("nothing to connect to")
-        deadline, pause_s = monotonic() + self.timeout_s, 0.002
-        while True:
-            made = connector.attempt()
-            if isinstance(made, socket.socket):
-                return made
-            if connector.spent or monotonic() + pause_s > deadline:
-                raise Failure(f"{self.name}: cannot connect within {self.timeout_s:g} s: {made.strerror}")
-            select.poll().poll(pause_s * 1000)
-            pause_s = min(pause_s * 1.5, 0.2)
-
-
-def _speaks(sock: socket.socket, within_s: float) -> bool:
-    """False: it closed without a byte. Who is silent for so long may still speak."""
-    poll = select.poll()
-    poll.register(sock, select.POLLIN)
-    if not poll.poll(min(within_s, LONGEST_S) * 1000):
-        return True
-    try:
-        return bool(sock.recv(1, socket.MSG_PEEK))
-    except OSError:
-        return False
-
-
 def play(script: Script, settings: Settings, meeting: Meeting, log: Log) -> Outcome:
-    """Play all sessions of a script, one after the other; the caller closes ``meeting`` and ``log``."""
-    outcome = Outcome(script.name, settings.side, notes=script.notes)
+    """Play all sessions of a script, in its order, those at the same time that overlap in it.
+
+    The caller closes ``meeting`` and ``log``.
+    """
+    groups = script.overlapping()
+    notes = [
+        f"sessions {_listed(group)} overlap in the record: played at the same time" for group in groups if group[1:]
+    ]
+    outcome = Outcome(script.name, settings.side, notes=(*script.notes, *notes))
     played: list[Played] = []
     store = Store()
     last_uses = _last_uses(script, settings.side)
     try:
-        for part in script.parts:
+        for group in groups:
+            if group[1:]:
+                ensemble = Ensemble(group, settings, meeting, store, log, last_uses, again=bool(played))
+                try:
+                    ensemble.run()
+                finally:
+                    played += ensemble.end()
+                continue
             until_said_s = settings.longest_s if settings.side == BACK_END else 0.0
-            act = Act(part, settings, meeting.meet(bool(played), until_said_s), store, log, last_uses)
+            act = Act(group[0], settings, meeting.meet(bool(played), until_said_s), store, log, last_uses)
             try:
                 act.run()
             finally:
@@ -164,6 +95,11 @@ def play(script: Script, settings: Settings, meeting: Meeting, log: Log) -> Outc
     finally:
         store.close()
     return outcome._replace(sessions=tuple(played))
+
+
+def _listed(group: Sequence[Part]) -> str:
+    numbers = [str(part.number) for part in group]
+    return f"{', '.join(numbers[:-1])} and {numbers[-1]}"
 
 
 def _last_uses(script: Script, side: int) -> dict[int, list[Identity]]:

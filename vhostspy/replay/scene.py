@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from vhostspy.compare import Difference
 from vhostspy.message import Message, end_name
@@ -19,6 +20,17 @@ from .store import Store
 
 if TYPE_CHECKING:
     from .player import Settings
+
+
+class Place(NamedTuple):
+    """A moment of the record, across its sessions: at a message's number, or behind it, where a session ends."""
+
+    no: int
+    behind: bool = False
+
+
+#: says whether a moment of the record may come: no session that is played at the same time is before it still
+Turn = Callable[[Place], bool]
 
 
 class Over(Exception):
@@ -65,8 +77,12 @@ class Tally:
 class Scene:
     """Owns the session's sockets (``stage``); store and log are the replay's."""
 
-    def __init__(self, part: Part, settings: Settings, sock: socket.socket, store: Store, log: Log) -> None:
+    def __init__(
+        self, part: Part, settings: Settings, sock: socket.socket, store: Store, log: Log, turn: Turn | None = None
+    ) -> None:
+        """turn: asked before each request of ours, and before we take leave; None: nobody else is played."""
         self.part = part
+        self.turn = turn
         self.settings = settings
         self.side = settings.side
         self.store = store

@@ -38,6 +38,8 @@ class Part(NamedTuple):
     closed_by: int | None = None
     #: the record says nothing of its end: it was cut off
     cut_off: bool = False
+    #: number of the last message, of any session, before its end; its own last one where the end was not seen
+    ends: int = 0
     #: number of the last message (or its answer) by which rings are set up; 0: none are
     set_up: int = 0
     #: a message's number -> the channel that the socket in it becomes
@@ -130,6 +132,18 @@ class Script(NamedTuple):
             parts.append(part.without(wanted))
         return self._replace(parts=tuple(part for part in parts if part.messages))
 
+    def overlapping(self) -> list[list[Part]]:
+        """The parts in their order, those together of which one begins before another ends."""
+        groups: list[list[Part]] = []
+        ends = 0
+        for part in self.parts:
+            if groups and part.messages[0].no <= ends:
+                groups[-1].append(part)
+            else:
+                groups.append([part])
+            ends = max(ends, part.ends)
+        return groups
+
     def session(self, numbers: Iterable[int]) -> Script:
         """Only the sessions of these numbers."""
         wanted = frozenset(numbers)
@@ -158,17 +172,20 @@ def _parts(items: Iterable[Item]) -> tuple[Part, ...]:
     messages: dict[int, list[Message]] = {}
     protocols: dict[int, str] = {}
     closed: dict[int, int] = {}
-    ended: set[int] = set()
+    #: session -> number of the last message before its end
+    ended: dict[int, int] = {}
+    last_no = 0
     for item in items:
         if isinstance(item, Message):
+            last_no = item.no
             messages.setdefault(item.session, []).append(item)
             if item.channel == "main":
                 protocols.setdefault(item.session, item.protocol)
         elif _closes(item) and item.sender is not None:
-            ended.add(item.session)
+            ended.setdefault(item.session, last_no)
             closed.setdefault(item.session, item.sender)
         elif item.event == "close":
-            ended.add(item.session)
+            ended.setdefault(item.session, last_no)
     return tuple(
         Part(
             number,
@@ -177,6 +194,7 @@ def _parts(items: Iterable[Item]) -> tuple[Part, ...]:
             {message.answers: message for message in all_ if message.answers is not None},
             closed.get(number),
             number not in ended,
+            ended.get(number, all_[-1].no),
             _set_up(all_),
             _opens(all_),
         )

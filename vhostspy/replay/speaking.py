@@ -18,7 +18,7 @@ from .answers import with_msgid
 from .cues import Armed
 from .edit import edited
 from .guest import BEFORE, Guest
-from .scene import Scene
+from .scene import Place, Scene
 from .script import nested
 from .store import Identity
 from .wire import Wire
@@ -37,6 +37,7 @@ class Speaker:
         self.part, self.settings, self.side = scene.part, scene.settings, scene.side
         self._stage, self._store, self._log = scene.stage, scene.store, scene.log
         self._cues, self._expected, self._tally, self._edited = scene.cues, scene.expected, scene.tally, scene.edited
+        self._turn = scene.turn
         self._last_uses = last_uses
         self._lost = lost
         self._guest = Guest(scene.store, scene.part.messages) if scene.side == FRONT_END else None
@@ -68,6 +69,8 @@ class Speaker:
                 continue
             place = cues.next_request()
             if place is None or self._stage.main.ended:
+                return None
+            if self._turn is not None and not self._turn(Place(self.part.messages[place].no)):
                 return None
             if place in self._plain and self._say(place):
                 continue

@@ -64,6 +64,12 @@ class Stage:
         """A channel or pipe has come or gone, or waits for room: look again before the next wait."""
         self._plain = False
 
+    def watched(self) -> dict[int, int]:
+        """Descriptor -> events to be waited for, for who waits for several stages at once; then ask ``ready(0)``."""
+        if not self._plain:
+            self._watch()
+        return self._watched
+
     def ready(self, for_s: float) -> list[Wire]:
         """Wait for at most that long; the channels on which something has come. Pipes and queues are seen to."""
         if not self._plain:
