@@ -41,17 +41,17 @@ class Looking:
     def _look(self, session: Session) -> list[Line]:
         try:
             seen = self._attachment.look_at(session)
-            rings = self._attachment.chains(session, seen.rings) if not seen.why else seen.rings
+            seen = seen if seen.why else self._attachment.with_problems(seen)
         except NoRelay as gone:
             return [line((str(gone), "warning"))]
         if seen.why:
             return [line((escape(seen.why), "warning"))]
         paces: dict[int, Pace] = {
-            ring.number: self._progress.feed(session.number, ring, seen.monotonic_ns) for ring in rings
+            ring.number: self._progress.feed(session.number, ring, seen.monotonic_ns) for ring in seen.rings
         }
         return [
             line(("in memory, now", "title")),
-            *_lines(table(rings, paces, {}, session.device), seen.inflight),
+            *_lines(table(seen.rings, paces, {}, session.device), seen.inflight),
             *(line(("  ", "plain"), (text, "dim")) for text in dirty_lines(seen.dirty)),
         ]
 

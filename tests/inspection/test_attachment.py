@@ -48,7 +48,7 @@ def test_indices(pair: Pair) -> None:
     (ring,) = seen.rings
     assert (ring.number, ring.size, ring.available, ring.used, ring.in_flight) == (0, 64, 3, 1, 2)
     assert (ring.started, ring.enabled, ring.problem) == (True, True, "")
-    assert [chain.head for chain, _ in attachment.requests(seen.session, ring)] == [2, 1]
+    assert [chain.head for chain in attachment.open_chains(seen.session, ring)] == [2, 1]
 
 
 def test_a_glance_is_live(pair: Pair) -> None:
@@ -139,7 +139,7 @@ def test_a_hole_that_is_read_stays_a_hole(pair: Pair) -> None:
     pages = os.fstat(pair.file).st_blocks
     attachment = pair.attach()
     (seen,) = attachment.look()
-    attachment.requests(seen.session, seen.rings[0])
+    attachment.with_requests(seen)
     used_page = 8  # the used ring is the guest's in time, and may be made by our look at it
     assert os.fstat(pair.file).st_blocks - pages <= used_page
 

@@ -14,7 +14,7 @@ from tests.relay.harness import Relayed
 from vhostspy.cli import main
 from vhostspy.inspection.sampling import put
 
-from .driver import SET_MEM_TABLE, SET_VRING_CALL, Pair
+from .driver import GUEST, SET_MEM_TABLE, SET_VRING_CALL, Pair
 
 
 @pytest.fixture
@@ -38,6 +38,19 @@ def test_a_table(pair: Pair, capsys: pytest.CaptureFixture[str]) -> None:
     assert head.split()[:4] == ["ring", "state", "size", "available"]
     assert ring.split()[:6] == ["0", "runs", "64", "1", "0", "1"]
     assert request.strip() == "read 0 sectors at 0"
+
+
+def test_chains(pair: Pair, capsys: pytest.CaptureFixture[str]) -> None:
+    pair.set_up()
+    pair.make_available(5, 48)
+    assert rings(pair, "--chains") == 0
+    assert capsys.readouterr().out.splitlines()[3].strip() == f"chain 5: reads 48 at {GUEST + 0x8000:#x}"
+    assert rings(pair, "--chains", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["chains"] == {
+        "0": [{"head": 5, "buffers": [{"address": GUEST + 0x8000, "length": 48, "writable": False}]}]
+    }
+    assert "requests" not in told
 
 
 def test_json(pair: Pair, capsys: pytest.CaptureFixture[str]) -> None:
@@ -107,6 +120,7 @@ def test_samples_come_back_from_a_relay_that_counts_each(folder: Path, monkeypat
         (["rings", "README.md"], "not a capture"),
         (["rings", "captures/s.pcapng"], "record with --sample-rings"),
         (["rings", "captures/s.pcapng", "--watch"], "a capture does not change"),
+        (["rings", "captures/s.pcapng", "--chains"], "no buffers' addresses"),
         (["--listen", "a", "--connect", "b", "--sample-data"], "cannot go without"),
         (["--listen", "a", "--connect", "b", "--sample-rings", "1", "--no-memory"], "cannot go with --no-memory"),
         (["--listen", "a", "--connect", "b", "--sample-rings", "1", "--no-capture"], "cannot go with --no-capture"),

@@ -27,7 +27,7 @@ def told(device: str | None, queue: int, header: bytes, *more: tuple[int, bool])
     "device, queue, octets, more, text",
     [
         ("block", 0, "00000000 00000000 0008000000000000", [(4096, True), (1, True)], "read 8 sectors at 2048"),
-        ("block", 0, "01000000 00000000 0100000000000000", [(512, False), (1, True)], "write 1 sectors at 1"),
+        ("block", 0, "01000000 00000000 0100000000000000", [(512, False), (1, True)], "write 1 sector at 1"),
         ("block", 0, "04000000 00000000 0000000000000000", [(1, True)], "flush"),
         ("block", 0, "63000000 00000000 0000000000000000", [(1, True)], "type 99"),
         ("fs", 1, "28000000 1a000000 0200000000000000 0100000000000000", [(80, True)], "INIT node 1, unique 2"),
@@ -57,7 +57,7 @@ def test_a_header_may_be_in_several_buffers() -> None:
     guest.put(0x5000, header[:5])
     guest.put(0x7000, header[5:])
     buffers = (Buffer(GUEST + 0x5000, 5, False), Buffer(GUEST + 0x7000, 11 + 512, False))
-    assert describe("block", 0, Chain(0, buffers), guest.memory) == "write 1 sectors at 7"
+    assert describe("block", 0, Chain(0, buffers), guest.memory) == "write 1 sector at 7"
 
 
 def test_what_is_wrong_with_a_chain_comes_first() -> None:

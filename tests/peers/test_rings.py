@@ -311,7 +311,7 @@ def test_ji_what_the_back_end_had_taken_when_it_was_killed(bench: Bench) -> None
     needed(bench.relay("--offer-protocol-features 0x1000", once=False))
     qemu = bench.linux("t=blkjobs", bench.blk(chardev=bench.reconnecting()))
     qemu.expect("MARK-READY", LINUX)
-    watching = Watching(bench, 0.1, "--requests")
+    watching = Watching(bench, 0.1, "--requests --chains")
 
     def latest() -> dict[str, Any]:
         return watching.samples()[-1]
@@ -327,9 +327,13 @@ def test_ji_what_the_back_end_had_taken_when_it_was_killed(bench: Bench) -> None
     (ring,), (queue,) = last["rings"], last["inflight"]
     assert queue["used_index"] == ring["used"]
     assert len(set(queue["heads"])) == ring["in_flight"] == ring["available"] - ring["used"] > 3
-    # which are what the guest's six readers ask for, a page each
+    assert set(queue["heads"]) == {chain["head"] for chain in last["chains"]["0"]}
+    # they are what the guest's six readers ask for, a page each
     requests = last["requests"]["0"]
     assert len(requests) == ring["in_flight"]
+    for chain in last["chains"]["0"]:
+        header, data, status = ((buffer["length"], buffer["writable"]) for buffer in chain["buffers"])
+        assert (header, data, status) == ((16, False), (4096, True), (1, True))
     assert {text.removeprefix("read 8 sectors at ") for text in requests} <= {str(8 * page) for page in range(1, 14)}
     until(lambda: bool(latest()["rings"][0]["used"] > ring["available"]), 10, lambda: f"it does not go on: {latest()}")
     assert latest()["rings"][0]["base"] == ring["used"]

@@ -10,12 +10,14 @@ import os
 import stat
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from vhostspy.capture.reader import CaptureError, Reader
 from vhostspy.errors import Failure, WrongUse
 from vhostspy.inspection import Attachment, NoRelay, Seen, find
 from vhostspy.inspection.sampling import event_of
+from vhostspy.memory.chain import Chain
 from vhostspy.memory.inflight import queue_of
 from vhostspy.memory.progress import Pace, Progress
 from vhostspy.memory.sample import rings_of
@@ -51,6 +53,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--watch", metavar="S", type=seconds, nargs="?", const=1.0, help="look again every S seconds (1), until ^C"
     )
     parser.add_argument("--requests", action="store_true", help="what is in flight, by the first bytes of each request")
+    parser.add_argument("--chains", action="store_true", help="what is in flight, by the buffers of each chain")
     parser.add_argument("--json", action="store_true", help="JSON lines, one a session and moment")
     parser.add_argument("--device", metavar="TYPE", type=device, help="the device type, where it cannot be told")
 
@@ -106,7 +109,7 @@ class Live:
             self._paces(seen)
         status = self._wait(GLANCE_S if self.options.watch is None else 0)
         while status is None:
-            self._show([self._with_requests(seen) for seen in self.attachment.look()])
+            self._show([self._with_what_was_asked(seen) for seen in self.attachment.look()])
             if self.options.watch is None:
                 return 0
             status = self._wait(self.options.watch)
@@ -131,14 +134,17 @@ class Live:
     def _follow(self) -> None:
         self.attachment.follow()
         for seen in self.attachment.endings:
-            self._show([seen], ended=True)
+            self._show([seen if self.options.chains else seen._replace(chains={})], ended=True)
 
-    def _with_requests(self, seen: Seen) -> Seen:
-        rings = self.attachment.chains(seen.session, seen.rings)
-        found = {}
+    def _with_what_was_asked(self, seen: Seen) -> Seen:
+        seen = self.attachment.with_problems(seen)
         if self.options.requests:
-            found = {ring.number: [text for _, text in self.attachment.requests(seen.session, ring)] for ring in rings}
-        return seen._replace(rings=rings, requests=found)
+            seen = self.attachment.with_requests(seen)
+        elif self.options.chains:
+            seen = seen._replace(
+                chains={ring.number: self.attachment.open_chains(seen.session, ring) for ring in seen.rings}
+            )
+        return seen if self.options.chains else seen._replace(chains={})
 
     def _paces(self, seen: Seen) -> dict[int, Pace]:
         return {ring.number: self.progress.feed(seen.session.number, ring, seen.monotonic_ns) for ring in seen.rings}
@@ -152,7 +158,7 @@ class Live:
                 continue
             rates = [self.progress.dirtied(seen.session.number, one, seen.monotonic_ns) for one in seen.dirty]
             more = [*inflight_lines(seen.inflight), *dirty_lines(seen.dirty, rates)]
-            lines = block(seen.session, event, self._paces(seen), seen.requests, more, ended)
+            lines = block(seen.session, event, self._paces(seen), seen.requests, seen.chains, more, ended)
             at = time.strftime("%H:%M:%S", time.localtime(event.time_ns / 1e9))
             self.found += [f"{at} session {event.session} {finding_line(finding)}" for finding in event.findings]
             text.append("\n".join((*lines, "", "")))
@@ -165,8 +171,8 @@ class Live:
 
 
 def block(
-    session: Session, event: Event, paces: dict[int, Pace], requests: dict[int, list[str]] | object = None,
-    more: list[str] | None = None, ended: bool = False,
+    session: Session, event: Event, paces: Mapping[int, Pace], requests: Mapping[int, Sequence[str]] = {},
+    chains: Mapping[int, Sequence[Chain]] = {}, more: Sequence[str] = (), ended: bool = False,
 ) -> list[str]:  # fmt: skip
     """A session's lines: who, its rings, what else there is, and what is wrong."""
     front, back = session.peers
@@ -174,15 +180,14 @@ def block(
     device = f"  {session.device}" if session.device else ""
     lines = [f"session {session.number}{ends}{device}" + ("  has ended, as it was left:" if ended else "")]
     rings = rings_of(event.facts)
-    known = requests if isinstance(requests, dict) else {}
     why = event.facts.get("why")
     if isinstance(why, str) and why:
         lines.append(f"  {escape(why)}")
     elif not rings:
         lines.append("  no ring has been given a place yet")
     else:
-        lines += [f"  {line}" for line in table(rings, paces, known, session.device)]
-    lines += [f"  {line}" for line in more or ()]
+        lines += [f"  {line}" for line in table(rings, paces, requests, session.device, chains)]
+    lines += [f"  {line}" for line in more]
     return lines + [f"  {finding_line(finding)}" for finding in event.findings]
 
 
@@ -198,6 +203,8 @@ def _recorded(options: Namespace) -> int:
     """A capture's samples: the last of each session, or with --json all."""
     if options.watch is not None:
         raise WrongUse("--watch looks at a running relay; a capture does not change")
+    if options.chains:
+        raise WrongUse("--chains looks at a running relay; a capture has no buffers' addresses")
     pipeline = Pipeline(options.device, Rules())
     progress, write = Progress(), Json()
     #: the last of each session, and what was found in all
@@ -230,6 +237,6 @@ def _recorded(options: Namespace) -> int:
         requests = event.facts.get("requests")
         known = {int(ring): texts for ring, texts in requests.items()} if isinstance(requests, dict) else {}
         event = event._replace(findings=tuple(findings[number]))
-        lines = block(pipeline.sessions[number], event, paces, known, more)
+        lines = block(pipeline.sessions[number], event, paces, known, more=more)
         sys.stdout.write("\n".join((*lines, "", "")))
     return 0

@@ -60,12 +60,7 @@ def _sample(options: Namespace, attachment: Attachment) -> None:
                 due = now + options.every
             for seen in attachment.look():
                 if seen.rings or seen.why:
-                    rings = attachment.chains(seen.session, seen.rings)
-                    requests = {}
-                    if options.data:
-                        requests = {
-                            ring.number: [text for _, text in attachment.requests(seen.session, ring)] for ring in rings
-                        }
-                    put(attachment, seen._replace(rings=rings, requests=requests))
+                    told = attachment.with_problems(seen)
+                    put(attachment, attachment.with_requests(told) if options.data else told)
         time.sleep(min(STEP_S, options.every))
         attachment.notifications.poll()

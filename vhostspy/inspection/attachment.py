@@ -50,6 +50,8 @@ class Seen(NamedTuple):
     dirty: tuple[dirty_log.Dirty, ...] = ()
     #: ring -> requests in flight in a few words, where they were looked at
     requests: Mapping[int, list[str]] = {}
+    #: ring -> the same by their buffers
+    chains: Mapping[int, list[Chain]] = {}
 
 
 class Attachment:
@@ -133,21 +135,28 @@ class Attachment:
         known.keep_up(session, self.asked)
         return known.space(session)
 
-    def requests(self, session: Session, ring: Ring, most: int = 8) -> list[tuple[Chain, str]]:
-        """The chains in flight of a ring, newest first, and each in a few words. Looks at guest data."""
-        memory = self._memory(session.number).space(session)
-        chains = open_chains(session.rings[ring.number], ring, memory, most)
-        return [(chain, describe(session.device, ring.number, chain, memory)) for chain in chains]
+    def open_chains(self, session: Session, ring: Ring, most: int = 8) -> list[Chain]:
+        """The chains in flight of a ring, newest first. Looks at descriptors, not at data."""
+        return open_chains(session.rings[ring.number], ring, self._memory(session.number).space(session), most)
 
-    def chains(self, session: Session, rings: tuple[Ring, ...], most: int = 64) -> tuple[Ring, ...]:
-        """The rings, with what is wrong with a chain in flight; looks at descriptors, not at data."""
+    def with_requests(self, seen: Seen) -> Seen:
+        """What was seen, with the chains in flight and each in a few words. Looks at guest data."""
+        session = seen.session
         memory = self._memory(session.number).space(session)
+        chains = {ring.number: self.open_chains(session, ring) for ring in seen.rings}
+        requests = {
+            ring: [describe(session.device, ring, chain, memory) for chain in found] for ring, found in chains.items()
+        }
+        return seen._replace(chains=chains, requests=requests)
+
+    def with_problems(self, seen: Seen, most: int = 64) -> Seen:
+        """What was seen, with what is wrong with a chain in flight of a ring; looks at descriptors, not at data."""
         told = []
-        for ring in rings:
-            chains = [] if ring.problem else open_chains(session.rings[ring.number], ring, memory, most)
+        for ring in seen.rings:
+            chains = [] if ring.problem else self.open_chains(seen.session, ring, most)
             wrong = next((chain for chain in chains if chain.problem), None)
             told.append(ring._replace(chain=f"chain {wrong.head}: {wrong.problem}") if wrong else ring)
-        return tuple(told)
+        return seen._replace(rings=tuple(told))
 
     def _memory(self, session: int) -> SessionMemory:
         known = self._memories.get(session)
@@ -226,8 +235,7 @@ class Attachment:
                 # what is mapped here is still there, though the relay has let go of it
                 memory = self._memories[item.session].space(session)
                 seen = self._seen(session, memory, item.time_ns, item.monotonic_ns)
-                requests = {ring.number: [text for _, text in self.requests(session, ring)] for ring in seen.rings}
-                self.endings.append(seen._replace(requests=requests))
+                self.endings.append(self.with_requests(seen))
             self.forget(item.session)
         elif item.event == "end" and not item.session:
             self.ended = True

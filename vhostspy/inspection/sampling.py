@@ -7,6 +7,7 @@ from typing import Any
 
 from vhostspy.capture.long import LONG
 from vhostspy.capture.record import FROM_SPY, SAMPLE, Record
+from vhostspy.memory.chain import chain_facts
 from vhostspy.memory.sample import MOST_RINGS, sample
 from vhostspy.message import Event
 from vhostspy.pipeline import Pipeline
@@ -18,7 +19,12 @@ def facts_of(seen: Seen) -> dict[str, Any]:
     """All that was seen, as JSON."""
     facts = sample(seen.rings, seen.inflight, seen.dirty, seen.why)
     requests = {str(ring): texts for ring, texts in seen.requests.items() if texts}
-    return {**facts, "requests": requests} if requests else facts
+    if requests:
+        facts["requests"] = requests
+    chains = {str(ring): [chain_facts(chain) for chain in chains] for ring, chains in seen.chains.items() if chains}
+    if chains:
+        facts["chains"] = chains
+    return facts
 
 
 def event_of(seen: Seen, pipeline: Pipeline) -> Event:
@@ -33,6 +39,7 @@ def event_of(seen: Seen, pipeline: Pipeline) -> Event:
 
 def put(attachment: Attachment, seen: Seen) -> None:
     """Put it into the relay's capture; of many rings in several records. Raises NoRelay."""
+    seen = seen._replace(chains={})  # where a guest has its buffers helps nobody later
     rings = seen.rings
     for start in range(0, max(len(rings), 1), MOST_RINGS):
         part = seen._replace(rings=rings[start : start + MOST_RINGS])

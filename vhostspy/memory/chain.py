@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from struct import Struct
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from vhostspy.session import state
 
@@ -36,6 +36,12 @@ class Chain(NamedTuple):
     buffers: tuple[Buffer, ...]
     indirect: bool = False
     problem: str = ""
+
+
+def chain_facts(chain: Chain) -> dict[str, Any]:
+    """A chain as a JSON object."""
+    facts = {**chain._asdict(), "buffers": [buffer._asdict() for buffer in chain.buffers]}
+    return {name: value for name, value in facts.items() if value or name in ("head", "buffers")}
 
 
 def open_heads(available: Sequence[int], used: Sequence[int], size: int) -> list[int]:

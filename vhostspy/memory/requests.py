@@ -84,7 +84,8 @@ def _block(values: tuple[int, ...], queue: int, chain: Chain) -> str:
         return name
     # header before, status byte behind
     size = sum(buffer.length for buffer in chain.buffers if buffer.writable == (kind == 0))
-    return f"{name} {max(size - (1 if kind == 0 else 16), 0) // 512} sectors at {sector}"
+    sectors = max(size - (1 if kind == 0 else 16), 0) // 512
+    return f"{name} {sectors} sector{'' if sectors == 1 else 's'} at {sector}"
 
 
 def _fs(values: tuple[int, ...], queue: int, chain: Chain) -> str:

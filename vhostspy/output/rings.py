@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby, zip_longest
 
+from vhostspy.memory.chain import Chain
 from vhostspy.memory.dirty_log import Dirty
 from vhostspy.memory.habits import waits
 from vhostspy.memory.inflight import Queue
@@ -15,6 +17,8 @@ from .units import duration, escape, plural, size
 HEAD = ("ring", "state", "size", "available", "used", "in flight", "kicks", "calls", "used last", "")
 #: the last column is text
 _LEFT = (1, len(HEAD) - 1)
+#: of a chain that are told
+_MOST_BUFFERS = 16
 
 
 def table(
@@ -22,8 +26,9 @@ def table(
     paces: Mapping[int, Pace] = {},
     requests: Mapping[int, Sequence[str]] = {},
     device: str | None = None,
+    chains: Mapping[int, Sequence[Chain]] = {},
 ) -> list[str]:
-    """Lines without an end. ``paces`` and ``requests`` by ring."""
+    """Lines without an end. ``paces``, ``requests`` and ``chains`` by ring; those are as many or none."""
     rows = [HEAD, *(_row(ring, paces.get(ring.number), device) for ring in rings)]
     widths = [max(len(row[at]) for row in rows) for at in range(len(HEAD))]
     lines = []
@@ -31,9 +36,25 @@ def table(
         cells = [cell.ljust(width) if i in _LEFT else cell.rjust(width) for i, (cell, width) in
                  enumerate(zip(row, widths, strict=True))]  # fmt: skip
         lines.append("  ".join(cells).rstrip())
-        if at and requests.get(rings[at - 1].number):
-            lines += [f"        {escape(text)}" for text in requests[rings[at - 1].number]]
+        if at:
+            number = rings[at - 1].number
+            for text, chain in zip_longest(requests.get(number, ()), chains.get(number, ())):
+                lines += [] if text is None else [f"        {escape(text)}"]
+                lines += [] if chain is None else [f"        {'' if text is None else '    '}{chain_line(chain)}"]
     return lines
+
+
+def chain_line(chain: Chain) -> str:
+    """``chain 4: reads 16 at 0x1000, writes 512 at 0x2000 and 1 at 0x1010``; the device does."""
+    words = []
+    for writes, buffers in groupby(chain.buffers[:_MOST_BUFFERS], lambda buffer: buffer.writable):
+        places = " and ".join(f"{buffer.length:,} at {buffer.address:#x}" for buffer in buffers)
+        words.append(f"{'writes' if writes else 'reads'} {places}")
+    more = len(chain.buffers) - _MOST_BUFFERS
+    words += [f"{more} more"] if more > 0 else []
+    words += [chain.problem] if chain.problem else []
+    indirect = ", by an indirect table" if chain.indirect else ""
+    return f"chain {chain.head}{indirect}: {', '.join(words) or 'no buffers'}"
 
 
 def _row(ring: Ring, pace: Pace | None, device: str | None) -> tuple[str, ...]:
