@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from vhostspy.testing.verdict import Recorded
 
 FIXTURE = "vhostspy"
+#: a test's Spy from when it is made: funcargs has it only once all of the test's fixtures stand
+_SPY = pytest.StashKey["Spy"]()
+#: a test whose report has its session
+_TOLD = pytest.StashKey[bool]()
 #: what becomes of findings: errors fail a test and warnings warn; warnings fail as well; all only warn; nobody looks
 RULES = ("error", "strict", "warn", "off")
 MATCH = ("exact", "semantic", "shape")
@@ -117,6 +121,7 @@ def vhostspy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         disabled=_rules(wanted.disable),
         baseline=_baseline(request.config),
     )
+    request.node.stash[_SPY] = spy
     yield spy
     spy.close()
 
@@ -149,7 +154,7 @@ def _baseline(config: pytest.Config) -> frozenset[tuple[str, str, str]]:
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
     """What the capture shows belongs to the test, and fails it where the test itself has nothing against it."""
     result = yield
-    spy: Any = pyfuncitem.funcargs.get(FIXTURE)
+    spy = pyfuncitem.stash.get(_SPY, None)
     if spy is not None:
         _judge(pyfuncitem, spy)
     return result
@@ -227,10 +232,11 @@ def _golden(wanted: Wanted, golden: Path, spy: Spy, recorded: Recorded) -> list[
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """A failed test says where its capture is, and how the session went."""
+    """A test that failed, or one of its fixtures, says where its capture is, and how the session went."""
     report = yield
-    spy: Spy | None = getattr(item, "funcargs", {}).get(FIXTURE)
-    if spy is not None and report.failed and call.when == "call":
+    spy = item.stash.get(_SPY, None)
+    if spy is not None and report.failed and not item.stash.get(_TOLD, False):
+        item.stash[_TOLD] = True
         kept, trouble = _keep(item, spy)
         text = trouble + spy.report()
         if kept is not None:

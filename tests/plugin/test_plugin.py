@@ -179,6 +179,56 @@ def test_a_failed_test_leaves_its_capture_and_says_where(pytester: pytest.Pytest
     )
 
 
+FIXTURE_FAILS = """
+@pytest.fixture
+def front_end(vhostspy):
+    vhostspy.start(*BACK_END)
+    front_end = vhostspy.front_end()
+    front_end.negotiate()
+    {before}
+    yield front_end
+    {after}
+
+def test_it(front_end):
+    front_end.ask("GET_FEATURES")
+"""
+REFUSED = 'front_end.tell("SET_VRING_NUM", index=99, num=64)'
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "outcome", "last"),
+    [
+        (REFUSED, "", {"errors": 1}, "* #11 *← SET_VRING_NUM ack  failed (1)"),
+        ("", "assert not 'ended as it should'", {"passed": 1, "errors": 1}, "* #10 *→ GET_FEATURES*"),
+    ],
+)
+def test_so_does_a_fixture_that_fails(
+    before: str, after: str, outcome: dict[str, int], last: str, pytester: pytest.Pytester
+) -> None:
+    result = run(pytester, FIXTURE_FAILS.format(before=before, after=after), "--junitxml=reports/unit.xml")
+    result.assert_outcomes(**outcome)
+    kept = pytester.path / "reports" / "unit-captures" / "test_it.py--test_it.pcapng"
+    result.stdout.fnmatch_lines(["*- vhostspy -*", f"capture: {kept}", last])
+    assert kept.exists()
+    properties = ElementTree.parse(pytester.path / "reports" / "unit.xml").iter("property")
+    assert ("vhostspy_capture", str(kept)) in [(one.get("name"), one.get("value")) for one in properties]
+
+
+def test_what_failed_twice_is_told_once(pytester: pytest.Pytester) -> None:
+    text = FIXTURE_FAILS.format(before="", after="assert not 'ended as it should'")
+    result = run(pytester, text.replace('front_end.ask("GET_FEATURES")', REFUSED))
+    result.assert_outcomes(failed=1, errors=1)
+    assert result.stdout.str().count("- vhostspy -") == 1
+
+
+def test_a_fixture_that_is_asked_for_by_name_counts_as_well(pytester: pytest.Pytester) -> None:
+    text = TWICE.format(mark="").replace("test_it(vhostspy):", "test_it(request):")
+    text = text.replace(
+        "    vhostspy.start(", '    vhostspy = request.getfixturevalue("vhostspy")\n    vhostspy.start('
+    )
+    run(pytester, text).assert_outcomes(failed=1)
+
+
 def test_it_is_copied_to_where_reports_are(pytester: pytest.Pytester) -> None:
     result = run(pytester, FAILS, "--vhostspy-keep=reports", "--junitxml=reports/junit.xml")
     result.assert_outcomes(failed=1)
