@@ -39,7 +39,7 @@ COLUMNS = (
 BY_NAME = {column.name: column for column in COLUMNS}
 _EVENT_ROLES = {
     "fault": "error", "gap": "error", "unread": "error", "unanswered": "warning", "waiting": "warning",
-    "reset": "warning",
+    "reset": "warning", "undelivered": "warning",
 }  # fmt: skip
 SIGNS = ("", "·", "▲", "●")
 SEVERITY_ROLES = ("plain", "note", "warning", "error")
@@ -151,7 +151,7 @@ def info(message: Message, facts: Facts) -> Iterator[Span]:
     if message.changed or message.original is not None:
         yield f"  changed by {message.by or 'a policy'}", "note"
     if message.dropped:
-        yield f"  dropped by {message.by or 'a policy'}", "note"
+        yield f"  dropped by {message.by}" if message.by else "  did not go on", "note"
     if message.injected:
         yield f"  made by {message.by or 'a policy'}", "note"
     if message.incomplete:

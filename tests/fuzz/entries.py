@@ -237,8 +237,13 @@ def conversation(octets: bytes) -> list[Record]:
         how, number, flags, size = source.number(), source.number(), source.number(), source.number()
         channel, sender, fds = source.one_of(SPOKEN[protocol]), how & 1, how >> 6
         if how & 0x3E == 0x3E:
-            name = ("eof", "reset", "channel", "gap", "close", "unread")[number % 6]
-            record(EVENT, channel, sender, json.dumps({"event": name, "text": name, "after": size}).encode())
+            name = ("eof", "reset", "channel", "gap", "close", "unread", "undelivered")[number % 7]
+            record(
+                EVENT,
+                channel,
+                sender,
+                json.dumps({"event": name, "text": name, "after": size, "first": flags}).encode(),
+            )
             continue
         body = source.take(size)
         if protocol == "vfio-user":

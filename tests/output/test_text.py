@@ -164,6 +164,7 @@ def test_what_is_unknown_unread_or_cut_is_shown_as_that() -> None:
         (INCOMPLETE, "(incomplete: 20 of 20 bytes)"),
         (SNAPPED, "(first 20 bytes kept)"),
         (DROPPED | 4 << 24, "(dropped by drop)"),
+        (DROPPED, "(did not go on)"),
         (LATE_FDS, "(descriptors came at byte 12)"),
         (UNSURE_FDS, "(descriptors may belong to a message before)"),
     ):

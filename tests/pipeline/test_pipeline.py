@@ -187,11 +187,31 @@ def test_an_event_that_is_no_json_is_kept_as_text() -> None:
     assert (event.event, event.text) == ("unknown", "\N{REPLACEMENT CHARACTER}{not json")
 
 
+def test_nobody_waits_for_an_answer_to_what_was_never_taken() -> None:
+    conversation = kicked()
+    conversation.front_end("SET_VRING_CALL", need_reply=True, fds=[KICK], index=0)
+    (event,) = conversation.event("undelivered", 0, text="…", bytes=20, messages=1, first=9, after=9)
+    assert (event.event, event.sender, event.facts["first"]) == ("undelivered", 0, 9)
+    (reset,) = conversation.event("reset", 1, after=9, text="…")
+    assert "SET_VRING_KICK #8 unanswered" in reset.text
+    assert "more" not in reset.text
+    assert [event.facts["no"] for event in conversation.event("close") if event.event == "unanswered"] == []
+
+
+def test_a_part_of_a_message_that_was_never_taken_has_no_number_and_changes_nothing() -> None:
+    conversation = kicked()
+    conversation.event("undelivered", 0, text="…", bytes=20, messages=0, after=8)
+    (reset,) = conversation.event("reset", 1, after=8, text="…")
+    assert "SET_VRING_KICK #8 unanswered" in reset.text
+
+
 # -- whatever a file holds
 
 
 u64 = st.integers(0, 2**64 - 1)
-words = st.sampled_from(["open", "eof", "reset", "close", "channel", "unread", "end", "start", "gap", "x"])
+words = st.sampled_from(
+    ["open", "eof", "reset", "close", "channel", "unread", "undelivered", "end", "start", "gap", "x"]
+)
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5), lambda inner: st.lists(inner, max_size=3)
 )

@@ -348,6 +348,11 @@ class Lane:
         if self.long is not None and not self.long.add(view, mono_ns):
             self.long = None
 
+    def mark(self, flags: int) -> None:
+        """The message that ``begin`` began has these flags as well, as far as it is not written yet."""
+        if self.long is not None:
+            self.long.flags |= flags
+
     def finish(self) -> None:
         """The stream ended, or framing did, in the message that ``begin`` began: it is marked INCOMPLETE."""
         if self.long is not None:

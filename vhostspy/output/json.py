@@ -178,7 +178,7 @@ def _remarkable(message: Message) -> dict[str, Any]:
     if message.changed or message.original is not None:
         values["changed"] = {"by": message.by or "policy", "bytes": message.original}
     if message.dropped:
-        values["dropped"] = {"by": message.by or "policy"}
+        values["dropped"] = {"by": message.by or None}
     if message.injected:
         values["injected"] = {"by": message.by or "policy"}
     if message.incomplete:

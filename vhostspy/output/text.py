@@ -92,7 +92,10 @@ class Text:
         time = "" if self._start_ns is None else seconds(event.monotonic_ns - self._start_ns)
         about = f"session {event.session}: " if event.session > 1 else ""
         text = escape(event.text) or escape(event.event)
-        colour = {"fault": "31", "gap": "31", "unread": "31", "unanswered": "33", "waiting": "33", "reset": "33"}
+        colour = {
+            "fault": "31", "gap": "31", "unread": "31",
+            "unanswered": "33", "waiting": "33", "reset": "33", "undelivered": "33",
+        }  # fmt: skip
         line = f"      {time:>9}  {self._paint(f'── {about}{text}', colour.get(event.event, '36'))}\n"
         return line + "".join(f"{one}\n" for one in self._findings(event)) if event.findings else line
 
@@ -176,7 +179,7 @@ def _marks(message: Message) -> str:
     if message.changed or message.original is not None:
         words.append(f"changed by {message.by or 'a policy'}")
     if message.dropped:
-        words.append(f"dropped by {message.by or 'a policy'}")
+        words.append(f"dropped by {message.by}" if message.by else "did not go on")
     if message.injected:
         words.append(f"made by {message.by or 'a policy'}")
     if message.incomplete:

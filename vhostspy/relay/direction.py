@@ -67,7 +67,8 @@ class Direction:
     __slots__ = (
         "_extra", "_header", "_id_at", "_postponed", "_record_plain", "_recv", "_send", "_size_at", "_timer_set",
         "_unpack_id", "channel", "cut", "eager", "ended", "exact", "framer", "held", "injections", "judge", "lane",
-        "long_left", "loop", "lost", "outlet", "passing", "plain", "read_bytes", "sender", "shut", "source",
+        "long_left", "long_sent", "loop", "lost", "outlet", "passing", "plain", "read_bytes", "sender", "shut",
+        "source",
     )  # fmt: skip
 
     def __init__(self, channel: Channel, sender: int, source: socket.socket, target: socket.socket) -> None:
@@ -81,7 +82,7 @@ class Direction:
         self._send = target.send
         self._header = self._size_at = self._extra = self._id_at = 0
         self._unpack_id = _u32
-        self.passing = Passing(channel, sender, target, self._outlet_changed)
+        self.passing = Passing(channel, sender, target, self._outlet_changed, self._untaken)
         self.outlet = self.passing.outlet
         self.record_in(self.passing.lane)
         self.framer: Framer | None = None
@@ -95,6 +96,8 @@ class Direction:
         self._timer_set = False
         #: bytes that are still to come of a message too long to be held
         self.long_left = 0
+        #: and those that went on
+        self.long_sent = 0
         #: framing was given up
         self.lost = False
         #: a policy's messages that wait for the end of one that went on in part
@@ -192,6 +195,7 @@ class Direction:
         else:
             delivered = self.outlet.send(data[sent:], [])
             self.passing.record(Whole(data, [], wall, mono), 0 if delivered else record.DROPPED)
+            self._queued(count)
 
     def _whole(self, count: int, ancillary: Ancillary, wall: int, mono: int) -> bool:
         """What was read is whole messages, the last perhaps with descriptors: pass them on and record them.
@@ -375,7 +379,7 @@ class Direction:
         """Send what is held and did not go yet; the descriptors stay held, for the record. False: nobody takes it."""
         held = self.held
         if held.sent == len(held.data):
-            return not self.outlet.gone
+            return True
         delivered = self.outlet.send(memoryview(held.data)[held.sent :], held.fds[held.sent_fds :], keep=True)
         held.sent, held.sent_fds = len(held.data), len(held.fds)
         return delivered
@@ -388,6 +392,7 @@ class Direction:
             return [whole]
         delivered = self.outlet.send(data[sent:], fds, keep=True)
         self.passing.record(whole, 0 if delivered else record.DROPPED)
+        self._queued(len(data))
         self._pass_on_injections()
         return []
 
@@ -402,15 +407,19 @@ class Direction:
         span = held.last - held.mono
         self.lane.begin(length, begun, held.wall, held.mono, span, held.reads, flags, held.fds, held.fds_at)
         held.clear()
+        self.long_sent = len(begun)
         self.long_left = length - len(begun)
 
     def _long_part(self, view: memoryview, fds: list[int], mono: int) -> tuple[memoryview, list[int]]:
         """Pass on the next part of a long message; gives what lies behind it, and whose descriptors are left."""
         part, rest = view[: self.long_left], view[self.long_left :]
-        self.outlet.send(part, [] if rest else fds)
+        if not self.outlet.send(part, [] if rest else fds):
+            self.lane.mark(record.DROPPED)
         self.lane.add(part, mono)
         self.long_left -= len(part)
+        self.long_sent += len(part)
         if not self.long_left:
+            self._queued(self.long_sent)
             self._pass_on_injections()
         return rest, fds if rest else []
 
@@ -421,6 +430,7 @@ class Direction:
         data, span = memoryview(held.data), held.last - held.mono
         self.lane.raw(data, held.wall, held.mono, span, held.reads, flags, held.fds, held.fds_at)
         held.clear()
+        self._queued(len(data))
 
     # -- whole messages -----------------------------------------------------------------------------------------------
 
@@ -436,11 +446,34 @@ class Direction:
             injections, self.injections = self.injections, []
             self.passing.pass_on(injections)
 
+    # -- what finds no room --------------------------------------------------------------------------------------------
+
+    def _queued(self, length: int) -> None:
+        """A message or piece was recorded, of that length; its end may wait for room."""
+        if self.outlet.backlog:
+            self.passing.queued((length,))
+
+    def _untaken(self, octets: int) -> None:
+        """The target will never take the last octets that were passed on: the capture takes back what it says of them.
+
+        What is not recorded yet, or not to its end, says so itself.
+        """
+        passing_now = self.held.sent
+        if passing_now:
+            self.held.flags |= record.DROPPED
+        elif self.long_left:
+            passing_now = self.long_sent
+            self.lane.mark(record.DROPPED)
+        messages, first = self.passing.untaken(octets - passing_now)
+        self.channel.session.undelivered(self.channel, self.sender, octets, messages, first)
+
     # -- the end ------------------------------------------------------------------------------------------------------
 
     def _outlet_changed(self) -> None:
         """The backlog appeared or is gone, or the target is."""
         self._see_whether_plain()
+        if not self.outlet.backlog:
+            self.passing.emptied()
         if self.outlet.gone and not self.cut and not self.ended:
             # whoever writes to a socket that nobody reads gets an error; so must our source
             self.cut = True

@@ -82,5 +82,8 @@ class NoLane:
     def add(self, view: memoryview, mono_ns: int) -> None:
         pass
 
+    def mark(self, flags: int) -> None:
+        pass
+
     def finish(self, *about: Any, **more: Any) -> None:
         pass

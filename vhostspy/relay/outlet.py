@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 PORTION = 36_544
 #: pause before sending is tried again when too many descriptors are on their way
 RETRY_NS = 5_000_000
+#: how often a receiver that takes nothing is tried: no event tells that it has shut its reading
+LOOK_NS = 100_000_000
 #: portions that may wait meanwhile, and descriptors: a sender exceeds the kernel's limit by one message's at most
 MOST_STALLED, MOST_STALLED_FDS = 64, 253
 
@@ -27,25 +29,32 @@ _GONE = (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN, errno.ESHUTDOWN)
 class Outlet:
     """Sends into ``target`` (not owned); what finds no room waits in ``backlog``, with descriptors owned here.
 
-    ``changed()`` is called when the backlog appears, empties, or the target turns out to be ``gone``; ``fault(text)``
-    when something failed that leaves no exact way on.
+    ``changed()`` is called when the backlog appears, empties, or the target turns out to be ``gone``; ``lost(octets)``
+    when what waits will never be taken; ``fault(text)`` when something failed that leaves no exact way on.
     """
 
-    __slots__ = ("backlog", "changed", "fault", "gone", "loop", "send_bytes", "stalled", "target")
+    __slots__ = ("_looking", "backlog", "changed", "fault", "gone", "loop", "lost", "send_bytes", "stalled", "target")
 
     def __init__(
-        self, loop: Loop, target: socket.socket, changed: Callable[[], None], fault: Callable[[str], None]
+        self,
+        loop: Loop,
+        target: socket.socket,
+        changed: Callable[[], None],
+        lost: Callable[[int], None],
+        fault: Callable[[str], None],
     ) -> None:
         self.loop = loop
         self.target = target
         #: for the hot path: may be called directly while ``backlog`` is empty and the target not ``gone``
         self.send_bytes = target.send
         self.changed = changed
+        self.lost = lost
         self.fault = fault
         self.backlog: deque[tuple[bytes, list[int]]] = deque()
         self.gone = False
         #: too many descriptors are on their way: a timer tries again, since no event tells when there are fewer
         self.stalled = False
+        self._looking = False
 
     def send(self, data: memoryview, fds: list[int], *, keep: bool = False) -> bool:
         """Send, or remember what there is no room for; false if nobody is there to take it.
@@ -74,8 +83,9 @@ class Outlet:
                 self.fault("the process has no room for the descriptors of a message that has to wait")
                 return False
         self.backlog.append((bytes(data[sent:]), waiting))
-        if self.stalled:
-            self.drain()  # those that were just taken out may have been too many
+        if not self._looking:
+            self._looking = True
+            self.loop.call_at(monotonic_ns() + LOOK_NS, self._look)
         self.changed()
         return not self.gone
 
@@ -92,6 +102,14 @@ class Outlet:
                 return
             self.backlog.popleft()
         self.changed()
+
+    def _look(self, now: int) -> None:
+        """Whether the target is still read at all: sending says so, also where there is no room."""
+        self._looking = False
+        if self.backlog:
+            self._looking = True
+            self.loop.call_at(now + LOOK_NS, self._look)
+            self.drain()
 
     def _retry(self, now: int) -> None:
         self.stalled = False
@@ -141,5 +159,10 @@ class Outlet:
 
     def discard(self) -> None:
         """Forget what waits, and close its descriptors."""
+        octets = 0
         while self.backlog:
-            close_all(self.backlog.popleft()[1])
+            data, fds = self.backlog.popleft()
+            octets += len(data)
+            close_all(fds)
+        if octets:
+            self.lost(octets)

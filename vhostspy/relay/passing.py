@@ -10,6 +10,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from vhostspy.capture import record
@@ -31,23 +32,36 @@ if TYPE_CHECKING:
 
 
 class Passing:
-    """Sends into ``target`` (not owned) what ``sender`` sent; ``changed()`` is called when its backlog is."""
+    """Sends into ``target`` (not owned) what ``sender`` sent; ``changed`` and ``lost`` are its outlet's."""
 
-    __slots__ = ("_header", "_lines", "_nested", "_sendmsg", "carriers", "channel", "lane", "loop", "outlet", "sender")
+    __slots__ = (
+        "_header", "_lines", "_nested", "_queued", "_sendmsg", "carriers", "channel", "lane", "loop", "outlet",
+        "sender",
+    )  # fmt: skip
 
-    def __init__(self, channel: Channel, sender: int, target: socket.socket, changed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        channel: Channel,
+        sender: int,
+        target: socket.socket,
+        changed: Callable[[], None],
+        lost: Callable[[int], None],
+    ) -> None:
         session = channel.session
         self.channel = channel
         self.sender = sender
         self.loop = session.loop
         self.lane: Lane | NoLane = session.lane(channel, sender)
-        self.outlet = Outlet(session.loop, target, changed, session.fault)
+        self.outlet = Outlet(session.loop, target, changed, lost, session.fault)
         self._sendmsg = target.sendmsg
         self._header = 0
         #: (is a reply, id) of messages that carry a socket which becomes a channel of that kind
         self._nested: dict[tuple[bool, int], str] = {}
         #: id -> kick or call, where those are relayed as well
         self._lines: dict[int, str] = {}
+        #: of messages that were recorded as passed on while there was a backlog, at once: the number of the last, and
+        #: where each of them ends
+        self._queued: list[tuple[int, Sequence[int]]] = []
         #: ids of messages that may have descriptors, none of which becomes a channel
         self.carriers: frozenset[int] = frozenset()
 
@@ -74,12 +88,14 @@ class Passing:
         ``cuts`` are the ends of those without descriptors; the message at ``last`` has those of ``ancillary``, if any.
         """
         outlet, view, start = self.outlet, self.loop.view, 0
+        taken = 0
         while start < last:
             end = last
             if end - start > PORTION:
                 # as many as fit, or one that does not
                 end = cuts[max(bisect_right(cuts, start + PORTION) - 1, bisect_right(cuts, start))]
-            outlet.send(view[start:end], [])
+            if outlet.send(view[start:end], []):
+                taken = end
             start = end
         fds: Sequence[int] = ()
         if ancillary:
@@ -95,7 +111,7 @@ class Passing:
         if outlet.gone:
             start = 0
             for end in cuts:
-                self.lane.message(view[start:end], wall, mono, flags=record.DROPPED)
+                self.lane.message(view[start:end], wall, mono, flags=0 if end <= taken else record.DROPPED)
                 start = end
             if ancillary:
                 self.lane.message(view[last:count], wall, mono, flags=record.DROPPED, fds=fds)
@@ -104,36 +120,64 @@ class Passing:
                 self.lane.several(view, cuts, wall, mono)
             if ancillary:
                 self.lane.carrying(view[last:count], wall, mono, fds)
+            if outlet.backlog:
+                self.queued([*cuts, count] if ancillary else cuts)
 
     def pass_on(self, messages: list[Whole]) -> None:
         """Send in portions, then record; takes over the messages."""
         pieces: list[memoryview | bytes] = []
-        size = 0
+        size = taken = 0
         for message in messages:
             length = len(message.data)
             if message.fds or size + length > PORTION:
-                self._send_pieces(pieces)
+                taken += self._send_pieces(pieces)
                 pieces, size = [], 0
             if message.fds:
                 outgoing = self._outgoing(message)
-                self.outlet.send(memoryview(message.data), outgoing, keep=outgoing is message.fds)
+                taken += self.outlet.send(memoryview(message.data), outgoing, keep=outgoing is message.fds)
             else:
                 pieces.append(message.data)
                 size += length
-        self._send_pieces(pieces)
-        lost = record.DROPPED if self.outlet.gone else 0
-        for message in messages:
-            self.record(message, lost)
+        taken += self._send_pieces(pieces)
+        for at, message in enumerate(messages):
+            self.record(message, 0 if at < taken else record.DROPPED)
+        if self.outlet.backlog:
+            self.queued(list(accumulate(len(message.data) for message in messages)))
         self.channel.session.tell_opened()
 
-    def _send_pieces(self, pieces: list[memoryview | bytes]) -> None:
-        if pieces:
-            self.outlet.send(memoryview(pieces[0] if len(pieces) == 1 else b"".join(pieces)), [])
+    def _send_pieces(self, pieces: list[memoryview | bytes]) -> int:
+        """How many of them went on, or wait for room."""
+        if not pieces:
+            return 0
+        data = memoryview(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+        return len(pieces) if self.outlet.send(data, []) else 0
 
     def record(self, message: Whole, flags: int = 0) -> None:
         """Into the capture, which takes over the descriptors."""
         data, fds, wall, mono, span, reads, fds_at, own_flags = message
         self.lane.message(memoryview(data), wall, mono, span, reads, own_flags | flags, fds, fds_at)
+
+    def queued(self, ends: Sequence[int]) -> None:
+        """There is a backlog, and what was just recorded may lie in it: messages in a row that end there."""
+        self._queued.append((self.loop.writer.number, ends))
+        if self.outlet.stalled:
+            self.outlet.drain()  # descriptors that were just taken out may have been too many
+
+    def emptied(self) -> None:
+        """Nothing waits any more."""
+        self._queued.clear()
+
+    def untaken(self, octets: int) -> tuple[int, int]:
+        """Of how many recorded messages the last octets are, and the number of the first of them (0: of none)."""
+        messages = first = 0
+        for number, ends in reversed(self._queued):
+            for at in range(len(ends) - 1, -1, -1):
+                if octets <= 0:
+                    return messages, first
+                octets -= ends[at] - (ends[at - 1] if at else 0)
+                messages += 1
+                first = number - (len(ends) - 1 - at)
+        return messages, first
 
     def _outgoing(self, message: Whole) -> list[int]:
         """The descriptors to send. A new list, the caller's, if one was replaced; else the message's own."""

@@ -13,6 +13,7 @@ from time import monotonic_ns, time_ns
 from typing import TYPE_CHECKING, Any
 
 from vhostspy.capture import record
+from vhostspy.dissectors import registry
 
 from .channel import Channel
 from .descriptors import close_all
@@ -131,6 +132,17 @@ class Session:
     def reset(self, channel: Channel, sender: int, error: OSError) -> None:
         what = "closed with unread bytes (reset)" if error.errno == errno.ECONNRESET else f"failed: {error.strerror}"
         self.event("reset", channel, sender, after=self.loop.writer.number, text=what)
+
+    def undelivered(self, channel: Channel, sender: int, octets: int, messages: int, first: int) -> None:
+        """Messages were recorded as passed on whose end found no room, and now never will."""
+        receiver = registry.PROTOCOLS[channel.protocol or "vhost-user"].ends[1 - sender]
+        text = f"the {receiver} never took the last {octets} bytes"
+        if messages:
+            text += f", of #{first}" if messages == 1 else f", from #{first} on ({messages} messages)"
+        self.event(
+            "undelivered", channel, sender, after=self.loop.writer.number, messages=messages, bytes=octets,
+            text=text, **({"first": first} if messages else {}),
+        )  # fmt: skip
 
     def channel_closed(self, channel: Channel) -> None:
         if self.ended:

@@ -109,6 +109,15 @@ def without(ledger: Ledger, channel: tuple[str, int]) -> Ledger:
     return {**ledger, channel: queue._replace(waiting=(), unasked=None)}
 
 
+def without_undelivered(ledger: Ledger, channel: tuple[str, int], sender: int, first: int) -> Ledger:
+    """The ledger once it is known that what ``sender`` said from ``first`` on was not taken: nobody answers it."""
+    queue = ledger.get(channel)
+    if queue is None:
+        return ledger
+    waiting = tuple(one for one in queue.waiting if one.sender != sender or one.no < first)
+    return {**ledger, channel: queue._replace(waiting=waiting)}
+
+
 def expects_answer(row: Row | None, channel: str, message: Message, context: Context) -> bool:
     """Whether the sender of this request now waits for an answer.
 

@@ -78,6 +78,11 @@ def step_event(session: Session, event: Event) -> Session:
             own = _number(facts.get("after")) or (last[end] if end in (0, 1) else 0)
             ended = Ended(end, event.event, own, max(last))
         return _channel(session, channel)._replace(ended=ended)
+    if event.event == "undelivered":
+        first = _number(facts.get("first"))
+        if event.sender is None or not first:
+            return session
+        return _with_ledger(session, ledgers.without_undelivered(session.ledger, key, event.sender, first))
     if event.event == "unread":
         channel = session.channels.get(key, Opened(*key))
         end = event.sender
