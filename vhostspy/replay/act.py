@@ -136,6 +136,8 @@ class Act:
         """Close all; what came of it."""
         self._log.catch_up()
         self._tell_missing()
+        if self._scene.addresses is not None and (lost := self._scene.addresses.lost):
+            self._tally.note(lost)
         self._stage.close()
         self._log.event("close", f"session {self.part.number} ends", self.part.number)
         tally = self._tally

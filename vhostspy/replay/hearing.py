@@ -16,6 +16,7 @@ from vhostspy.dissectors.rows import FRONT_END
 from vhostspy.message import Message
 from vhostspy.relay.descriptors import close_all
 
+from .addresses import SETS
 from .answers import acknowledgement, refusal
 from .cues import Armed
 from .matching import ANY_TIME
@@ -90,6 +91,8 @@ class Hearer:
             return False
         self._tally.matched += 1
         self._scene.log.later(now_ns, self.part.number, wire, 1 - self.side, data, (), ())
+        if self._scene.addresses is not None:
+            self._met(self._expected.messages[place], self._expected.messages[place])
         cues.request_came(place)
         if place in cues.our_answer:
             msgid = self._expected.messages[place].msgid
@@ -140,6 +143,7 @@ class Hearer:
         else:
             self._hold_against(expected, came)
             cues.request_came(found.at)
+        self._met(expected, came)
         self._take(expected, came, fds)
         answer = cues.our_answer.get(found.at)
         # peers answer unasked, too: who asks as in the record is answered as in the record
@@ -147,6 +151,10 @@ class Hearer:
             cues.armed.append(Armed(answer, found.at, came.msgid, wire.key))
         elif came.awaited:
             self._answer_anew(wire, came)
+
+    def _met(self, expected: Message, came: Message) -> None:
+        if self._scene.addresses is not None and came.name in SETS:
+            self._scene.addresses.met(expected, came)
 
     def _hold_against(self, expected: Message, came: Message) -> None:
         same = expected.data == came.data and not expected.fds and not came.fds

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from vhostspy.compare import Difference
 from vhostspy.message import Message, end_name
 
+from .addresses import Addresses
 from .cues import Cues
 from .log import Log
 from .matching import Expected
@@ -94,6 +95,8 @@ class Scene:
         self.tally = Tally(part.number)
         #: place of a request of ours -> what became of it, if that is something else than was recorded
         self.edited: dict[int, Message] = {}
+        #: where the live front-end has what we ask about; None: we do not
+        self.addresses = Addresses.of(part, settings.side)
         #: what the other side is called
         self.theirs = end_name(part.protocol, 1 - settings.side)
         #: all is done: what the peer still asks is not looked at any more

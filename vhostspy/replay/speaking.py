@@ -14,6 +14,7 @@ from vhostspy.compare.message import named
 from vhostspy.dissectors.rows import FRONT_END
 from vhostspy.message import Message
 
+from .addresses import ASKS
 from .answers import with_msgid
 from .cues import Armed
 from .edit import edited
@@ -38,6 +39,7 @@ class Speaker:
         self._stage, self._store, self._log = scene.stage, scene.store, scene.log
         self._cues, self._expected, self._tally, self._edited = scene.cues, scene.expected, scene.tally, scene.edited
         self._turn = scene.turn
+        self._addresses = scene.addresses
         self._last_uses = last_uses
         self._lost = lost
         self._guest = Guest(scene.store, scene.part.messages) if scene.side == FRONT_END else None
@@ -53,6 +55,7 @@ class Speaker:
                 if not (one := self.part.messages[place]).fds
                 and not one.snapped
                 and place not in self._cues.prompt
+                and not (self._addresses is not None and one.name in ASKS)
                 and not (bases and one.name in BEFORE)
             }
 
@@ -129,6 +132,12 @@ class Speaker:
             self._tally.note(f"{named(message)} #{message.no} was not sent: {where}")
             self._cues.not_to_be_answered(place)
             return
+        if self._addresses is not None:
+            there = self._addresses.live(message)
+            if there is None:
+                self._cues.not_to_be_answered(place)
+                return
+            message = there
         if self.settings.edit is None and not message.snapped:
             if self._send(message, wire, message.data):
                 self._cues.request_sent(place)
