@@ -165,8 +165,11 @@ class Screen(Giving):
             return trouble or None
         if not rest and not command.alone:
             return f"{command.name} wants {command.takes}: {command.text}"
-        run: Callable[[str], str | None] = getattr(self, f"do_{command.run}")
-        return run(rest)
+        run: Callable[[str], str | None] | None = getattr(self, f"do_{command.name}", None)
+        if run is not None:
+            return run(rest)
+        getattr(self, f"action_{command.name}")()
+        return None
 
     def _command_trouble(self, text: str) -> str:
         """While it is typed, only what is certainly wrong is said."""
@@ -198,7 +201,7 @@ class Screen(Giving):
             self.action_command()
             self.prompt.put(f"{command.name} ")
 
-    # -- commands, in the order of their table
+    # -- commands, in the order of their table; those that are a key's action alone are not here
 
     def do_filter(self, rest: str) -> str | None:
         return self.set_filter(rest)
@@ -208,10 +211,6 @@ class Screen(Giving):
 
     def do_goto(self, rest: str) -> str | None:
         return self.go_to_text(rest)
-
-    def do_mark(self, rest: str) -> str | None:
-        self.action_mark()
-        return None
 
     def do_comment(self, rest: str) -> str | None:
         return self.set_comment(rest)
@@ -229,10 +228,6 @@ class Screen(Giving):
         else:
             return f"{rest} is none of all, fds, marked, messages"
         self.narrowed()
-        return None
-
-    def do_fold(self, rest: str) -> str | None:
-        self.action_fold()
         return None
 
     def do_columns(self, rest: str) -> str | None:
@@ -272,18 +267,10 @@ class Screen(Giving):
         self.show_details(anew=True)
         return None
 
-    def do_rings(self, rest: str) -> str | None:
-        self.action_rings()
-        return None
-
     def do_timeline(self, rest: str) -> str | None:
         if rest:
             return self.write_timeline(rest)
         self.action_timeline()
-        return None
-
-    def do_statistics(self, rest: str) -> str | None:
-        self.action_statistics()
         return None
 
     def do_copy(self, rest: str) -> str | None:
@@ -295,14 +282,6 @@ class Screen(Giving):
     def do_wireshark(self, rest: str) -> str | None:
         return self.open_wireshark()
 
-    def do_follow(self, rest: str) -> str | None:
-        self.action_follow()
-        return None
-
-    def do_pause(self, rest: str) -> str | None:
-        self.action_pause()
-        return None
-
     def do_note(self, rest: str) -> str | None:
         return self._ask("annotate", "the note is in the capture", text=rest)
 
@@ -313,10 +292,6 @@ class Screen(Giving):
         if rest not in self.available_themes:
             return f"there is no theme {rest!r}{nearest(rest, self.available_themes)}"
         self.theme = rest
-        return None
-
-    def do_help(self, rest: str) -> str | None:
-        self.action_help()
         return None
 
     def do_quit(self, rest: str) -> str | None:

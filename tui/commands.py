@@ -1,6 +1,7 @@
 """The commands behind ``:``, once: what they take, what completes them, what the help and the palette say of them.
 
-``run`` names a method of the application that gets the words behind the command, and gives what is wrong, or None.
+The application's method ``do_NAME`` gets the words behind the command, and gives what is wrong, or None; without one,
+the command does what the key's ``action_NAME`` does.
 """
 
 from __future__ import annotations
@@ -19,8 +20,6 @@ class Command(NamedTuple):
     name: str
     takes: str
     text: str
-    #: method ``do_…`` of the application
-    run: str
     #: words that may come first, or "file", "explain", "theme", "filter"
     choices: tuple[str, ...] | str = ()
     #: it does something without an argument: the palette offers it
@@ -30,33 +29,33 @@ class Command(NamedTuple):
 _SIGNED = tuple(f"{sign}{column.name}" for column in COLUMNS if column.name != "info" for sign in "-+")
 
 COMMANDS = (
-    Command("filter", "FILTER", "show only messages that match; without one, all", "filter", "filter"),
-    Command("find", "TEXT", "the next line that has it", "find", (), False),
-    Command("goto", "NO", "the message of that number, or the first one at a time: 12, 3.5s", "goto", (), False),
-    Command("mark", "", "mark the message, or take the mark away", "mark"),
-    Command("comment", "TEXT", "write a comment to the message", "comment", (), False),
-    Command("only", "WHAT", "fds, marked, messages, or all: what is shown beside the filter", "only",
+    Command("filter", "FILTER", "show only messages that match; without one, all", "filter"),
+    Command("find", "TEXT", "the next line that has it", (), False),
+    Command("goto", "NO", "the message of that number, or the first one at a time: 12, 3.5s", (), False),
+    Command("mark", "", "mark the message, or take the mark away"),
+    Command("comment", "TEXT", "write a comment to the message", (), False),
+    Command("only", "WHAT", "fds, marked, messages, or all: what is shown beside the filter",
             ("all", "fds", "marked", "messages"), False),
-    Command("fold", "", "fold messages that repeat themselves, and unfold", "fold"),
-    Command("columns", "±NAME …", "columns to have or not; without one, those of the width", "columns", _SIGNED),
-    Command("width", "NAME CELLS", "make a column wider or narrower", "width",
+    Command("fold", "", "fold messages that repeat themselves, and unfold"),
+    Command("columns", "±NAME …", "columns to have or not; without one, those of the width", _SIGNED),
+    Command("width", "NAME CELLS", "make a column wider or narrower",
             tuple(c.name for c in COLUMNS if c.name != "info"), False),
-    Command("explain", "NAME", "a message, feature, structure, device or rule", "explain", "explain"),
-    Command("session", "NUMBER", "show that session in the session pane; without one, the message's", "session"),
-    Command("rings", "", "the rings, as of the message", "rings"),
-    Command("timeline", "[FILE]", "a sequence diagram of what is shown; .mmd: for Mermaid", "timeline", "file"),
-    Command("statistics", "", "counts, latencies, findings by rule", "statistics"),
-    Command("copy", "FORM [FILE]", "the message as text, json, scapy or c, into the clipboard or a file", "copy", FORMS,
+    Command("explain", "NAME", "a message, feature, structure, device or rule", "explain"),
+    Command("session", "NUMBER", "show that session in the session pane; without one, the message's"),
+    Command("rings", "", "the rings, as of the message"),
+    Command("timeline", "[FILE]", "a sequence diagram of what is shown; .mmd: for Mermaid", "file"),
+    Command("statistics", "", "counts, latencies, findings by rule"),
+    Command("copy", "FORM [FILE]", "the message as text, json, scapy or c, into the clipboard or a file", FORMS,
             False),
-    Command("write", "FILE", "the messages that are shown, as a new capture", "write", "file", False),
-    Command("wireshark", "", "open the capture in Wireshark, at this message", "wireshark"),
-    Command("follow", "", "follow the end of a live capture", "follow"),
-    Command("pause", "", "let the picture stand still, or go on", "pause"),
-    Command("note", "TEXT", "have the relay write a note into the capture", "note", (), False),
-    Command("detach", "", "have the relay record no more; its traffic goes on", "detach"),
-    Command("theme", "NAME", "colours: one of the themes", "theme", "theme", False),
-    Command("help", "", "every key and command", "help"),
-    Command("quit", "", "leave", "quit"),
+    Command("write", "FILE", "the messages that are shown, as a new capture", "file", False),
+    Command("wireshark", "", "open the capture in Wireshark, at this message"),
+    Command("follow", "", "follow the end of a live capture"),
+    Command("pause", "", "let the picture stand still, or go on"),
+    Command("note", "TEXT", "have the relay write a note into the capture", (), False),
+    Command("detach", "", "have the relay record no more; its traffic goes on"),
+    Command("theme", "NAME", "colours: one of the themes", "theme", False),
+    Command("help", "", "every key and command"),
+    Command("quit", "", "leave"),
 )  # fmt: skip
 BY_NAME = {command.name: command for command in COMMANDS}
 

@@ -36,6 +36,7 @@ def case(*keys: str) -> Callable[[Case], Case]:
 
 @pytest.mark.parametrize("key", [key.keys for key in KEYS if key.action])
 def test_key(key: str) -> None:
+    assert key in CASES, f"no test here presses {key}: write one, with @case({key!r})"
     on_screen(CASES[key])
 
 

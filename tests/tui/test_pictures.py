@@ -48,4 +48,4 @@ def test_picture(name: str, size: tuple[int, int]) -> None:
     if os.environ.get("UPDATE_PICTURES"):
         HERE.mkdir(exist_ok=True)
         file.write_text(f"{seen[0]}\n", encoding="utf-8")
-    assert f"{seen[0]}\n" == file.read_text(encoding="utf-8")
+    assert f"{seen[0]}\n" == file.read_text(encoding="utf-8"), "UPDATE_PICTURES=1 pytest tests/tui draws anew"
