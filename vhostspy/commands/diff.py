@@ -17,6 +17,7 @@ from vhostspy.errors import WrongUse
 from vhostspy.message import Message
 from vhostspy.output import comparison
 from vhostspy.output.comparison import Compared
+from vhostspy.output.naming import with_device
 from vhostspy.output.stream import Output
 from vhostspy.output.units import escape, plural
 from vhostspy.pipeline import Pipeline
@@ -143,17 +144,17 @@ def recorded(file: str, device: str | None, wanted: Callable[[Message], bool] | 
         raise WrongUse(f"{name}: {error}") from None
     return Recording(
         [
-            Recorded(sessions[number], [*with_device(sessions[number].device, said)])
+            Recorded(sessions[number], [*named(sessions[number].device, said)])
             for number, said in messages.items()
         ],
         damaged,
     )
 
 
-def with_device(device: str | None, messages: list[Message]) -> Iterator[Message]:
+def named(device: str | None, messages: list[Message]) -> Iterator[Message]:
     """What kind of device it is shows late; features that were named before that get their names now."""
     for message in messages:
         if device is not None and message.context.device is None and "FEATURES" in (message.name or ""):
-            yield message._replace(context=message.context._replace(device=device))
+            yield with_device(message, device)
         else:
             yield message

@@ -12,6 +12,7 @@ from vhostspy.errors import WrongUse
 from vhostspy.index import Index
 from vhostspy.message import Event, Message
 from vhostspy.output.json import Json
+from vhostspy.output.naming import MOST_WAITING, lacks_names, with_device
 from vhostspy.output.overview import session_lines, session_values, waiting_lines, waiting_values
 from vhostspy.output.text import Look, Text
 
@@ -40,7 +41,7 @@ def show(file: str, at: int, look: Look, as_json: bool, device: str | None, rule
             text = Text(look)
             for before in _before(index, row):
                 text.message(before)  # times count from the first, and from the one before
-            yield text.message(message)
+            yield text.message(_named(index, row, message) if look.verbose else message)
             session = sessions[message.session]
             head, *lines = session_lines(session)
             lines += waiting_lines(session, message.monotonic_ns)
@@ -81,6 +82,17 @@ def _before(index: Index, row: int) -> Iterator[Message]:
         found = next((item for each in rows if isinstance(item := index.item(each), Message)), None)
         if found is not None:
             yield found
+
+
+def _named(index: Index, row: int, message: Message) -> Message:
+    """The message with its bits by name, where it can be told at once, or soon after, which device has them."""
+    for later in (row, min(row + MOST_WAITING, index.rows - 1)) if lacks_names(message) else ():
+        while index.studied <= later and index.advance(_SLICE_S):
+            pass
+        session = index.sessions(later).get(message.session)
+        if session is not None and session.device is not None:
+            return with_device(message, session.device)
+    return message
 
 
 def _event(message: Message, sessions: Mapping[int, Session]) -> Event:

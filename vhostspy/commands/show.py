@@ -124,7 +124,7 @@ def new_printer(options: Namespace, output: Output, findings_only: bool = False)
         from vhostspy.baseline import read_baseline
 
         baseline = read_baseline(options.baseline)
-    show = Show(options.json, look, filter_, not options.no_summary, findings_only, baseline)
+    show = Show(options.json, look, filter_, not options.no_summary, findings_only, baseline, not output.live)
     return Printer(show, Pipeline(options.device, asked_rules(options)), output.write)
 
 

@@ -9,11 +9,13 @@ from vhostspy.dissectors.rows import Array, Bytes, Chain, Field, Layout, Member,
 from vhostspy.dissectors.show import plain
 from vhostspy.message import Message
 
+from .naming import lacks_name
 from .units import escape, plural
 
 #: people's views show this much of a long run of octets; -x shows all
 MOST_OCTETS = 64
 MOST_NAMES_WIDTH = 100
+UNNAMED = "(bits of a device that is not known; --device names them)"
 
 
 def members(message: Message, indent: str = "", least: int = 0) -> list[str]:
@@ -28,7 +30,10 @@ def members(message: Message, indent: str = "", least: int = 0) -> list[str]:
     width = max(least, *map(len, decoded.fields))
     lines: list[str] = []
     for name, value in decoded.fields.items():
-        first, *rest = _value(known.get(name), value, decoded.names.get(name))
+        member, names = known.get(name), decoded.names.get(name)
+        first, *rest = _value(member, value, names)
+        if message.context.device is None and isinstance(member, Field) and lacks_name(member, names):
+            rest.append(UNNAMED)
         lines.append(f"{indent}{name:<{width}}  {first}".rstrip())
         lines += [f"{indent}{'':<{width}}  {line}" for line in rest]
     return lines

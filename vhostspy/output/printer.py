@@ -17,6 +17,7 @@ from vhostspy.pipeline import Item, Pipeline
 
 from .findings import Report, without_accepted
 from .json import Json
+from .naming import Naming
 from .summary import Summary
 from .text import Look, Text
 
@@ -38,6 +39,8 @@ class Show(NamedTuple):
     findings: bool = False
     #: findings that are accepted are not shown (``findings.Known``)
     baseline: Known = frozenset()
+    #: nobody waits for a line: some may be kept back until their bits can be named (``naming``)
+    patient: bool = False
 
 
 class _Held:
@@ -67,6 +70,10 @@ class Printer:
         self._samples = show.json or show.look.verbose
         self._line: Callable[[Message], str] = self._json.message if self._json else self._text.message
         self._event_line: Callable[[Event], str] = self._json.event if self._json else self._text.event
+        self._naming: Naming | None = None
+        if show.look.verbose and not show.json:
+            self._naming = Naming(pipeline, show.patient)
+            self._line = self._event_line = self._named
         #: times count from a message that was there already
         self._begun = False
         self._held: deque[_Held] | None = deque() if show.filter is not None and show.filter.pending else None
@@ -92,12 +99,25 @@ class Printer:
             held.answered = False
         self._undecided.clear()
         self._release()
+        if self._naming is not None:
+            self._write(self._lines(self._naming.finish()))
         if self.summary is None:
             return
         if self._json is not None:
             self._write(self._json.event(self.summary.as_event(self.pipeline.sessions)))
         else:
             self._write("\n".join((*self.summary.lines(self.pipeline.sessions), "")))
+
+    def _named(self, item: Item) -> str:
+        """The lines of what can be shown now."""
+        assert self._naming is not None
+        if isinstance(item, Message):
+            self._text.seen(item)
+        return self._lines(self._naming.feed(item))
+
+    def _lines(self, items: Iterable[Item]) -> str:
+        text = self._text
+        return "".join([text.message(item) if isinstance(item, Message) else text.event(item) for item in items])
 
     def _pass_over(self, item: Item) -> None:
         """It is counted, and not shown."""
