@@ -116,7 +116,7 @@ def test_samples_come_back_from_a_relay_that_counts_each(folder: Path, monkeypat
 @pytest.mark.parametrize(
     "words, sentence",
     [
-        (["rings", "/nowhere.sock"], "no relay of this user runs on /nowhere.sock"),
+        (["rings", "/nowhere.sock"], "there is no /nowhere.sock, and no relay of this user runs on /nowhere.sock"),
         (["rings", "README.md"], "not a capture"),
         (["rings", "captures/s.pcapng"], "record with --sample-rings"),
         (["rings", "captures/s.pcapng", "--watch"], "a capture does not change"),

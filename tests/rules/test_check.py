@@ -183,3 +183,10 @@ def test_a_process_that_is_ended_is_told_of(tmp_path: Path, capsys: Output, monk
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0, 1})
     assert main(["check", str(small(tmp_path / "a.pcapng")), str(small(tmp_path / "b.pcapng"))]) == 3
     assert capsys.readouterr().err == "vhostspy check: a process that checked captures was ended\n"
+
+
+def test_a_file_that_is_not_there_is_not_called_well(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "/nowhere.pcapng"]) == 2
+    out, err = capsys.readouterr()
+    assert out == "0 messages: nothing could be checked\n"
+    assert "/nowhere.pcapng" in err

@@ -71,6 +71,8 @@ _NUMBERS: dict[str, Values] = {
     "reads": lambda m: (m.reads,),
     "answers": lambda m: _known(m.answers),
     "latency": lambda m: _known(m.latency_ns),
+    # what vhost-user calls an index is a ring's number, everywhere
+    "ring": lambda m: _known(m.fields.get("index")) if m.protocol == "vhost-user" else (),
 }
 _FLAGS: dict[str, Test] = {
     "request": lambda m: m.kind == "request",
@@ -95,7 +97,7 @@ _TEXTS: dict[str, Values] = {
 _OTHERS = ("message", "from", "channel", "id", "kind", "fds", "finding")
 _HEADER = ("request", "flags", "size")
 _PREFIXES = ("vhost_user", "vhost_user_gpu", "vfio_user")
-SOME_NAMES = "message, from, channel, session, no, fds, reply, pending, latency, finding, fields.…, vhost_user.…"
+SOME_NAMES = "message, from, channel, session, no, ring, fds, reply, pending, latency, finding, fields.…, vhost_user.…"
 _NUMBER = "a number (8, 0x8, 4KiB, 5ms)"
 
 

@@ -91,12 +91,18 @@ def find(name: str | None = None) -> Asked:
             return found.pop()[0]
         if not found:
             where = f" on {name}" if name is not None else ""
-            raise NoRelay(f"no relay of this user runs{where} (control sockets are looked for in {folder()})")
+            # most probably a capture was meant, or a relay of another folder
+            missing = f"there is no {name}, and " if name is not None and not _there(name) else ""
+            raise NoRelay(f"{missing}no relay of this user runs{where} (control sockets are looked for in {folder()})")
         names = ", ".join(str(status.get("front_end")) for _, status in found)
         raise NoRelay(f"{len(found)} relays run; say which by the name of its socket: {names}")
     finally:
         for asked, _ in found:
             asked.close()
+
+
+def _there(name: str) -> bool:
+    return name.startswith(("@", "fd:")) or os.path.exists(name)
 
 
 def _running() -> Iterator[tuple[Asked, dict[str, Any]]]:

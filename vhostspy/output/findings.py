@@ -134,6 +134,8 @@ def sentence(reports: list[Report]) -> str:
     messages = sum(report.messages for report in reports)
     counts = [(sum(report.count(severity) for report in reports), severity) for severity in SEVERITIES]
     found = ", ".join(plural(count, severity) for count, severity in counts if count) or "nothing wrong"
+    if all(report.trouble and not report.messages for report in reports):
+        found = "nothing could be checked"
     accepted = sum(report.accepted for report in reports)
     captures = f"{plural(len(reports), 'capture')}, " if reports[1:] else ""
     return f"{captures}{plural(messages, 'message')}: {found}" + (f"; {accepted} accepted" if accepted else "")

@@ -52,7 +52,7 @@ def ended(session: Session) -> str:
         return ""
     end = session.ended
     who = "a peer" if end.sender is None else end_name(session.protocol, end.sender)
-    verb = "was reset first" if end.how == "reset" else "closed first"
+    verb = "reset the connection first" if end.how == "reset" else "closed first"
     if not end.last:
         return f"{who} {verb}, without a message"
     return f"{who} {verb}, after #{end.last}"

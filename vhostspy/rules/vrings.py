@@ -113,7 +113,9 @@ def alignment(case: Case) -> Outcome:
 
 
 @rule("VU-VR-05", "error", "memory is known before SET_VRING_ADDR", "DPDK, vhost_user_set_vring_addr",
-      on=request("SET_VRING_ADDR"), malformed=True)  # fmt: skip
+      on=request("SET_VRING_ADDR"), malformed=True, notes=(
+          "QEMU sends only memory that others can map: it needs a memory-backend-memfd or -file with share=on."
+      ))  # fmt: skip
 def address_without_memory(case: Case) -> Outcome:
     if case.before.regions or not case.sure or not case.first("VU-VR-05"):
         return None
