@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from vhostspy.capture.record import DROPPED, EVENT, INCOMPLETE, MESSAGE, ORIGINAL, RAW, SAMPLE, Record
 from vhostspy.dissectors import virtio
-from vhostspy.message import Event, Message, answering, awaiting, end_name, judged, read
+from vhostspy.message import Event, Finding, Message, answering, awaiting, end_name, judged, read
 from vhostspy.session import ledger as ledgers
 from vhostspy.session import state
 from vhostspy.session.state import Session
@@ -62,6 +62,8 @@ class Pipeline:
         #: sessions by number: those that are open, and the latest that ended
         self.sessions: dict[int, Session] = {}
         self._ended: list[int] = []
+        #: where the relay listened
+        self._listen: tuple[str, ...] = ()
         #: (session, channel, number, sender) -> what came, until what went on in its place is here
         self._originals: dict[tuple[int, str, int, int], bytes] = {}
         #: (session, request's number) -> how often its silence was spoken of
@@ -217,9 +219,12 @@ class Pipeline:
             if event.event == "start" and self.device is None:
                 # what the relay was told holds for whoever reads its capture, unless they know better
                 self.device = _known_device(facts.get("device"))
+            if event.event == "start":
+                listen = facts.get("listen")
+                self._listen = tuple(map(str, listen)) if isinstance(listen, list) else ()
             if event.event == "gap":
                 self._after_gap()
-            return [*self.finish(), event] if event.event == "end" else [event]
+            return [*self.finish(), self._judged_end(event)] if event.event == "end" else [event]
         session = self.sessions.get(record.session)
         if session is None:
             session = self._begin(record)
@@ -241,6 +246,18 @@ class Pipeline:
             return event
         findings = self.rules.judge_event(before, event, before if after is None else after)
         return event._replace(findings=findings) if findings else event
+
+    def _judged_end(self, event: Event) -> Event:
+        """The relay ends: what is to be said of sessions that nobody came after. They are told where it listened."""
+        if self.rules is None:
+            return event
+        moment = event._replace(facts={**event.facts, "listen": self._listen})
+        followed = {one.previous.number for one in self.sessions.values() if one.previous is not None}
+        findings: list[Finding] = []
+        for session in self.sessions.values():
+            if session.number not in followed:
+                findings += self.rules.judge_event(session, moment, session)
+        return event._replace(findings=tuple(findings)) if findings else event
 
     def _closing(self, session: Session, event: Event) -> Event:
         """Say of an end of file whether it was the first, and what it leaves unanswered."""

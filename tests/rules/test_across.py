@@ -18,12 +18,12 @@ INFLIGHT = 1 << 12
 class Again(Talk):
     """A later connection on the sockets of another conversation."""
 
-    def __init__(self, earlier: Talk) -> None:
+    def __init__(self, earlier: Talk, **opened: Any) -> None:
         super().__init__(whole=False)
         self.pipeline, self.asked = earlier.pipeline, earlier.asked
         self.asked.clear()
         self.session, self.before, self.at, self.no = earlier.session + 1, earlier.session, earlier.at, earlier.no
-        self.event("open", text="again")
+        self.event("open", text="again", **opened)
 
     def feed(self, record: Record) -> list[Item]:
         return super().feed(record._replace(previous=self.before))
@@ -33,6 +33,65 @@ def ended(talk: Talk, end: int = BACK) -> Talk:
     talk.event("eof", sender=end)
     talk.event("close")
     return talk
+
+
+#: QEMU of the captures; where it connects
+PEER = {"path": "a.sock", "pid": 7, "program": "qemu-system-x86"}
+SECOND = 1_000_000_000
+
+
+def left_alone(
+    pause_s: float = 1, away_s: float = 60, end: int = BACK, listen: str = "a.sock", pid: int = 7, later: int = 7,
+    shaken: bool = False,
+) -> Talk:  # fmt: skip
+    """Two connections of the same front-end; then nothing comes until the relay ends."""
+    first = Talk(whole=False)
+    first.session = 0
+    first.event("start", listen=[listen], connect=["b.sock"])
+    first.session = 1
+    first.event("open", text="session 1 begins", front_end={**PEER, "pid": pid})
+    features(first)
+    ended(first)
+    first.pause(int(pause_s * SECOND))
+    second = Again(first, front_end={**PEER, "pid": later})
+    second.front_end("GET_FEATURES")
+    if shaken:
+        second.front_end("SET_FEATURES", features=MODERN)
+    ended(second, end)
+    second.pause(int(away_s * SECOND))
+    second.session = second.before = 0
+    second.event("end", text="the capture is complete")
+    return second
+
+
+def test_a_front_end_that_never_connects_again() -> None:
+    """QEMU 6eaf0e612b: the back-end went in the middle of the handshake, and that was the end of it."""
+    talk = left_alone()
+    (finding,) = [one for one in talk.findings if one.rule == "VU-SES-05"]
+    assert finding.text == (
+        "expected the front-end (process 7) to connect again after session 2, which ended in the handshake, as it did "
+        "1.0 s after session 1; nothing came for 60.0 s: it has given up, or was ended"
+    )
+    assert broken(talk, "VU-SES-05") == [("note", FRONT, talk.no)]
+    talk = left_alone(shaken=True)
+    assert broken(talk, "VU-SES-05") == [("note", FRONT, talk.no)]
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"away_s": 9}, {"pause_s": 30, "away_s": 89}, {"end": FRONT, "shaken": True}, {"listen": "other.sock"},
+        {"later": 8}, {"pid": 0, "later": 0},
+    ],
+    ids=["not long enough", "it is slow", "it has left", "it is connected to", "another process", "nobody knows who"],
+)  # fmt: skip
+def test_a_front_end_that_need_not_connect_again(how: dict[str, Any]) -> None:
+    assert broken(left_alone(**how), "VU-SES-05") == []
+
+
+def test_a_front_end_that_did_connect_again() -> None:
+    talk = left_alone()
+    assert [one.text for one in talk.findings if one.rule == "VU-SES-05" and "session 1 " in one.text[:60]] == []
 
 
 def test_a_reconnect_is_told() -> None:

@@ -9,7 +9,7 @@ import pytest
 from vhostspy.dissectors.vhost_user import FRONT_END_MESSAGES
 from vhostspy.session.state import Ended, Line, Region, Session
 
-from ..pipeline.conversation import CALL, KICK, RAM, Conversation, features
+from ..pipeline.conversation import CALL, KICK, MS, RAM, START_NS, Conversation, features
 
 REGION: dict[str, Any] = {"guest_address": 0, "length": 512 << 20, "user_address": 0x7F0000000000, "mmap_offset": 0}
 PROTOCOL_FEATURES = 1 << 30
@@ -154,7 +154,7 @@ def test_channels_and_who_closed_first(agreed: Conversation) -> None:
     session: Session = agreed.state
     assert session.channels["backend", 1].by == 9
     assert session.channels["main", 1].closed == ((1, "eof"), (0, "eof"))
-    assert session.ended == Ended(1, "eof", 8, 8)
+    assert session.ended == Ended(1, "eof", 8, 8, START_NS + agreed.at - 2 * MS)
 
 
 def test_a_session_knows_the_one_before_on_the_same_sockets(conversation: Conversation) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from vhostspy.dissectors.rows import BACK_END, FRONT_END
 from vhostspy.session.state import Session
 
 from .gates import FRONT
 from .negotiation import LOG_ALL, protocol_names, virtio_names
-from .rule import Breach, Case, Outcome, reply, request, rule
+from .replies import SECOND, age
+from .rule import Breach, Case, Moment, Outcome, event, reply, request, rule
 from .running import FRESH
 
 COMMUNICATION = "vhost-user, Communication"
@@ -111,6 +113,37 @@ def inflight_lost(case: Case) -> Outcome:
         return None
     text = f"SET_VRING_KICK: expected SET_INFLIGHT_FD before it, with the region of session {earlier.number}: requests "
     return f"{text}that were under way are lost without"
+
+
+#: so many times the pause before it came again, and at least so long, a front-end may stay away
+STAYS_AWAY_TIMES, STAYS_AWAY_NS = 3, 10 * SECOND
+
+
+@rule(
+    "VU-SES-05", "note", "a front-end that has connected again once does so each time",
+    "QEMU f02a4b8e64, 6eaf0e612b: a reconnect that fails half way was the last one", on=event("end"),
+    notes="Judged at the relay's end, where the same process has come again before and the back-end closed, or the "
+    "handshake broke. Whether that process was ended meanwhile is not to be seen.",
+)  # fmt: skip
+def never_again(moment: Moment) -> Outcome:
+    session = moment.before
+    earlier, ended = session.previous, session.ended
+    if earlier is None or earlier.ended is None or ended is None or not (session.whole and earlier.whole):
+        return None
+    front = session.peers[FRONT_END]
+    if not front.pid or front.pid != earlier.peers[FRONT_END].pid or front.path not in moment.event.facts["listen"]:
+        return None  # another one, or it is the relay that connects
+    if ended.sender != BACK_END and session.features_set:
+        return None  # it has left
+    pause, away = session.opened_ns - earlier.ended.at_ns, moment.event.time_ns - ended.at_ns
+    if pause < 0 or away < max(STAYS_AWAY_NS, STAYS_AWAY_TIMES * pause):
+        return None
+    how = "" if session.features_set else ", which ended in the handshake"
+    text = (
+        f"expected the front-end (process {front.pid}) to connect again after session {session.number}{how}, as it did "
+        f"{age(pause)} after session {earlier.number}; nothing came for {age(away)}: it has given up, or was ended"
+    )
+    return Breach(text, who=FRONT_END, no=ended.last, evidence=(ended.last,))
 
 
 def _unclean(earlier: Session) -> bool:

@@ -91,12 +91,13 @@ class Opened(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """Who closed the main channel first, how, and after which message of its own and of anybody."""
+    """Who closed the main channel first, how, after which message of its own and of anybody, and when (wall clock)."""
 
     sender: int | None
     how: str
     after: int
     last: int
+    at_ns: int = 0
 
 
 class Peer(NamedTuple):

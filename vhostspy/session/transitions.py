@@ -76,7 +76,7 @@ def step_event(session: Session, event: Event) -> Session:
         if ended is None and event.channel in ("main", ""):
             last = session.ledger.get(key, ledgers.Queue()).last
             own = _number(facts.get("after")) or (last[end] if end in (0, 1) else 0)
-            ended = Ended(end, event.event, own, max(last))
+            ended = Ended(end, event.event, own, max(last), event.time_ns)
         return _channel(session, channel)._replace(ended=ended)
     if event.event == "undelivered":
         first = _number(facts.get("first"))

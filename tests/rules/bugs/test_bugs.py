@@ -63,6 +63,7 @@ IDS = (
 #: not to be seen in one session's messages: where they are tested
 ELSEWHERE = {
     "V19": test_elsewhere.test_a_ring_that_is_disabled_before_it_is_stopped,
+    "C1": test_elsewhere.test_a_front_end_that_never_connects_again,
     "C5": test_elsewhere.test_a_back_end_that_accepts_nobody,
     "P1": test_elsewhere.test_what_came_in_pieces_goes_on_in_one,
 }

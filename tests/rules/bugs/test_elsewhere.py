@@ -5,14 +5,15 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
-from vhostspy.capture.record import MESSAGE
+from vhostspy.capture.record import MESSAGE, Record
 from vhostspy.compare import Strictness, align
 from vhostspy.message import Message
 from vhostspy.pipeline import Pipeline
 from vhostspy.relay.endpoint import Connector, Listener
+from vhostspy.rules.engine import Rules
 
 from ...relay.harness import Relayed, connected, listening, receive, running, send, taken, until
-from .notation import steps
+from .notation import FRONT, steps
 from .player import play
 
 USUAL = """
@@ -39,6 +40,33 @@ def test_a_ring_that_is_disabled_before_it_is_stopped(tmp_path: Path) -> None:
     assert {one.name for pair in others for one in (pair.expected, pair.came) if one} <= {
         "SET_VRING_ENABLE", "GET_VRING_BASE",
     }  # fmt: skip
+
+
+def test_a_front_end_that_never_connects_again(tmp_path: Path) -> None:
+    """C1: the back-end dies in the second handshake; QEMU had unregistered what would have made it try again.
+
+    A live proxy cannot know what does not come; its capture can, once the relay ends.
+    """
+    with Relayed(tmp_path) as relayed:
+        relayed.call(lambda: relayed.relay.event("start", text="", listen=[relayed.front_path]))
+        play(relayed, steps("HELLO(0)\n< EOF\nagain\n> 1\n< EOF"))
+        relayed.call(lambda: relayed.relay.event("end", text=""))
+        records = relayed.stop()
+    pipeline = Pipeline(rules=Rules())
+    later = 60_000_000_000
+    found = [
+        one
+        for record in records
+        for item in pipeline.feed(record if record.session else record._replace(time_ns=record.time_ns + later))
+        for one in item.findings
+        if one.rule == "VU-SES-05"
+    ]
+    assert [(one.severity, one.who, one.no) for one in found] == [("note", FRONT, records_sent(records))]
+    assert "session 2, which ended in the handshake" in found[0].text
+
+
+def records_sent(records: list[Record]) -> int:
+    return sum(one.kind == MESSAGE for one in records)
 
 
 def test_a_back_end_that_accepts_nobody(tmp_path: Path) -> None:
