@@ -69,6 +69,13 @@ class Page(ModalScreen[Line | None]):
             self.pane.remake()
             if more:
                 self.set_timer(self._every_s, self._go_on)
+            else:
+                self._work = None
+
+    @property
+    def working(self) -> bool:
+        """More is to come, by itself."""
+        return self._work is not None
 
     def again(self) -> None:
         """Make the lines anew."""

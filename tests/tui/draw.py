@@ -12,6 +12,8 @@ from vhostspy.rules.engine import Rules
 from vhostspy.tui.app import Screen
 from vhostspy.tui.feed import Indexed
 
+from .screen import all_there
+
 ROOT = Path(__file__).parent.parent.parent
 #: what a drawing takes from elsewhere: a font that not every reader's page may load
 _FONTS = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
@@ -55,7 +57,7 @@ async def draw(picture: Picture) -> str:
                     await pilot.press(done)
                 app.work(1)
                 await pilot.pause()
-            await pilot.pause(0.2)
+            await all_there(app, pilot)
             svg = app.export_screenshot(title=f"vhostspy tui {Path(picture.capture).name}")
     finally:
         feed.close()

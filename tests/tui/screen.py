@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from time import monotonic
 from typing import Any
 
 from textual.pilot import Pilot
 
 from vhostspy.tui.app import Screen
 from vhostspy.tui.feed import Feed
+from vhostspy.tui.page import Page
 
 from .pretend import feed
 
@@ -45,6 +47,21 @@ async def settle(app: Screen, pilot: Pilot[int]) -> None:
     """Until all that was asked of the screen is on it."""
     app.work(1)
     await pilot.pause()
+
+
+async def until(pilot: Pilot[int], holds: Callable[[], bool], timeout_s: float = 10) -> None:
+    """Until something holds that the screen does by itself."""
+    deadline = monotonic() + timeout_s
+    while not holds():
+        assert monotonic() < deadline, "it never came"
+        await pilot.pause(0.005)
+
+
+async def all_there(app: Screen, pilot: Pilot[int]) -> None:
+    """Until the page, if there is one, has counted what it counts."""
+    await settle(app, pilot)
+    await until(pilot, lambda: not isinstance(app.screen, Page) or not app.screen.working)
+    await settle(app, pilot)
 
 
 async def press(app: Screen, pilot: Pilot[int], *keys: str) -> None:

@@ -20,7 +20,7 @@ from vhostspy.tui.page import Page
 from vhostspy.tui.statistics import Tally, histogram, statistics_lines
 
 from .pretend import feed
-from .screen import on_screen, picture, press, settle, write
+from .screen import on_screen, picture, press, settle, until, write
 
 CAPTURE = str(ROOT / "captures/s.pcapng")
 
@@ -143,8 +143,7 @@ def test_the_palette_has_every_command() -> None:
     async def test(app: Screen, pilot: Pilot[int]) -> None:
         await press(app, pilot, "ctrl+p")
         await pilot.press(*"statistics")
-        await pilot.pause(0.5)
-        assert "counts, latencies, findings by rule" in picture(app)
+        await until(pilot, lambda: "counts, latencies, findings by rule" in picture(app))
         await press(app, pilot, "escape", "escape")
 
     on_screen(test)

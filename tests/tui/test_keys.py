@@ -18,7 +18,7 @@ from vhostspy.tui.keys import GROUPS, KEYS
 from vhostspy.tui.page import Page
 
 from .pretend import feed
-from .screen import on_screen, picture, press, settle, write
+from .screen import all_there, on_screen, picture, press, settle, write
 
 Case = Callable[[Screen, Pilot[int]], Awaitable[None]]
 CASES: dict[str, Case] = {}
@@ -452,7 +452,7 @@ async def _(app: Screen, pilot: Pilot[int]) -> None:
 @case("s")
 async def _(app: Screen, pilot: Pilot[int]) -> None:
     await press(app, pilot, "s")
-    await pilot.pause(0.1)
+    await all_there(app, pilot)
     shown = picture(app)
     assert "SET_VRING_NUM" in shown and "22 messages" in shown and "VU-NEG-01" in shown
 

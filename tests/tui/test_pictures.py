@@ -13,7 +13,7 @@ from textual.pilot import Pilot
 
 from vhostspy.tui.app import Screen
 
-from .screen import on_screen, picture, press
+from .screen import all_there, on_screen, picture, press
 
 HERE = Path(__file__).parent / "pictures"
 SIZES = ((80, 24), (120, 36), (200, 50))
@@ -39,7 +39,7 @@ def test_picture(name: str, size: tuple[int, int]) -> None:
 
     async def test(app: Screen, pilot: Pilot[int]) -> None:
         await press(app, pilot, *PICTURES[name])
-        await pilot.pause(0.1)
+        await all_there(app, pilot)
         seen.append(picture(app))
 
     on_screen(test, size=size, start=1)
