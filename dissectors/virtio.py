@@ -148,6 +148,7 @@ _ROWS = (
                 _u32("supported_tunnel_types", "with HASH_TUNNEL"),
             ),
         ),
+        ("network", "nic"),
     ),
     Device(
         "block", 2, "disk", "request 0, request 1, …",
@@ -192,7 +193,7 @@ _ROWS = (
                 Padding(3, "unused2"),
             ),
         ),
-        ("blk",),
+        ("blk", "disk"),
         {9: ("WCE",)},
     ),
     Device(
@@ -268,6 +269,7 @@ _ROWS = (
                 _u32("blob_alignment", "bytes, with BLOB_ALIGNMENT"),
             ),
         ),
+        ("graphics",),
     ),
     Device("rtc", 17, "clock", "request, alarm (with ALARM)", {0: "ALARM"}, aliases=("clock",)),
     Device(
@@ -358,7 +360,7 @@ _ROWS = (
     Device(
         "sound", 25, "sound card", "control, event, tx, rx", {0: "CTLS"},
         (_config("Sound", _u32("jacks"), _u32("streams"), _u32("chmaps"), _u32("controls", "with CTLS")),),
-        ("snd",),
+        ("snd", "audio"),
     ),
     Device(
         "fs", 26, "file system", "high priority, notification (with NOTIFICATION), request 0, request 1, …",
@@ -371,7 +373,7 @@ _ROWS = (
                 _u32("notify_buf_size", "bytes, with NOTIFICATION"),
             ),
         ),
-        ("file-system",),
+        ("file-system", "virtiofs"),
     ),
     Device(
         "pmem", 27, "persistent memory", "request", {0: "SHMEM_REGION"},
@@ -453,13 +455,18 @@ _ROWS = (
 DEVICES: Mapping[str, Device] = {device.name: device for device in _ROWS}
 
 _ALIASES = {alias: device for device in _ROWS for alias in device.aliases}
+_SQUASHED = {alias.replace("-", ""): device for alias, device in _ALIASES.items()}
 
 _all_features: dict[str | None, Names] = {}
 
 
 def find(name: str) -> Device | None:
-    """A device by any of its names."""
-    return DEVICES.get(name) or _ALIASES.get(name)
+    """A device by any of its names, as programs' own names have them, too: ``vhost-user-blk``, ``virtio_fs``."""
+    known = DEVICES.get(name) or _ALIASES.get(name)
+    if known is None:
+        word = name.lower().replace("_", "-").removeprefix("vhost-user-").removeprefix("virtio-")
+        known = DEVICES.get(word) or _ALIASES.get(word) or _SQUASHED.get(word.replace("-", ""))
+    return known
 
 
 def features(device: str | None) -> Names:

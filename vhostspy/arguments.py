@@ -63,7 +63,8 @@ def device(text: str) -> str:
 
     found = virtio.find(text)
     if found is None:
-        raise argparse.ArgumentTypeError(f"there is no device {text!r}{nearest(text, virtio.DEVICES)}")
+        names = [name for device in virtio.DEVICES.values() for name in (device.name, *device.aliases)]
+        raise argparse.ArgumentTypeError(f"there is no device {text!r}{nearest(text, names)}")
     return found.name
 
 

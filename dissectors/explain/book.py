@@ -67,13 +67,19 @@ class Book:
     def near(self, text: str, most: int = 3) -> list[str]:
         """Names that may have been meant: first those that it is a part of, then those that are like it."""
         word = squashed(text)
-        if not word:
-            return []
+        if not word or text.split()[-1].isdecimal():
+            return []  # there is no such number; another one is no likelier
         names = {squashed(one.name): one.name for one in reversed(self.subjects)}
-        part_of = [name for key, name in names.items() if len(word) > 2 and word in key][::-1]
+        # of a few letters every other name has a part
+        part_of = [name for key, name in names.items() if len(word) > 3 and word in key][::-1]
         # a misspelt full name, or an older one, leads to its subject too
-        known = {key: one.name for one in reversed(self.subjects) for key in one.keys | one.weak_keys if len(key) > 2}
-        like = [known[key] for key in get_close_matches(word, known, 3 * most, 0.6)]
+        known = {
+            key: one.name
+            for one in reversed(self.subjects)
+            for key in one.keys | one.weak_keys
+            if len(key) > 2 and (not key[-1].isdigit() or squashed(one.name)[-2:] == key[-2:])
+        }
+        like = [known[key] for key in get_close_matches(word, known, 3 * most, 0.6 if len(word) > 4 else 0.75)]
         return list(dict.fromkeys([*part_of[:most], *like]))[:most]
 
     def groups(self) -> Iterator[tuple[str, list[Subject]]]:

@@ -29,6 +29,19 @@ def test_other_names_find_the_device() -> None:
     assert virtio.find("toaster") is None
 
 
+@pytest.mark.parametrize(
+    ("name", "device"),
+    [
+        ("disk", "block"), ("network", "net"), ("NET", "net"), ("filesystem", "fs"), ("virtiofs", "fs"),
+        ("vhost-user-blk", "block"), ("virtio_net", "net"), ("virtio-blk", "block"), ("9p", "9p"),
+        ("", None), ("virtio-", None), ("ide", None),
+    ],
+)  # fmt: skip
+def test_names_that_people_and_programs_use(name: str, device: str | None) -> None:
+    found = virtio.find(name)
+    assert (found.name if found else None) == device
+
+
 @pytest.mark.parametrize("device", list(virtio.DEVICES.values()), ids=lambda device: device.name)
 def test_own_feature_bits_are_where_devices_may_have_some(device: virtio.Device) -> None:
     assert all(bit <= 23 or bit in (41, 42) or 50 <= bit <= 127 for bit in device.features)

@@ -143,10 +143,7 @@ def recorded(file: str, device: str | None, wanted: Callable[[Message], bool] | 
     except CaptureError as error:
         raise WrongUse(f"{name}: {error}") from None
     return Recording(
-        [
-            Recorded(sessions[number], [*named(sessions[number].device, said)])
-            for number, said in messages.items()
-        ],
+        [Recorded(sessions[number], [*named(sessions[number].device, said)]) for number, said in messages.items()],
         damaged,
     )
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from vhostspy.dissectors import registry, virtio
 from vhostspy.dissectors.rows import Array, Bytes, Chain, Field, Layout, Member, Padding, Word
+from vhostspy.errors import alike
 from vhostspy.message import Message, end_name
 
 from .words import FilterError, Token
@@ -154,9 +154,9 @@ def _unknown(token: Token, text: str) -> FilterError:
     known = [*_NUMBERS, *_FLAGS, *_TEXTS, *_OTHERS, *(f"fields.{member}" for member in members)]
     if any(name.upper() == other.upper() for other in message_names().values()):
         return FilterError(text, token.at, f"{name} is a message's name", f"write message == {name}")
-    near = get_close_matches(name, known, 1, 0.6)
+    near = alike(name, known)
     return FilterError(
-        text, token.at, f"there is no {name}", f"did you mean {near[0]}?" if near else f"there are {SOME_NAMES}"
+        text, token.at, f"there is no {name}", f"did you mean {near}?" if near else f"there are {SOME_NAMES}"
     )
 
 
@@ -173,9 +173,9 @@ def _member(token: Token, text: str, prefix: str, path: str) -> Name:
     for step in steps:
         # what a device's config holds is named too; a member of nobody's is a slip
         if step not in members and step not in _EXTRA_MEMBERS and not step.isdecimal():
-            near = get_close_matches(step, [*members, *(_HEADER if prefix != "fields" else ())], 1, 0.5)
+            near = alike(step, [*members, *(_HEADER if prefix != "fields" else ())])
             at = token.at + len(prefix) + 1
-            hint = f"did you mean {near[0]}?" if near else ""
+            hint = f"did you mean {near}?" if near else ""
             raise FilterError(text, at, f"no message has a member {step or '(nothing)'}", hint)
     return Name(token.value, _only(ours, _fields(tuple(steps))), "any", "a number, a name or a text")
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from difflib import get_close_matches
+
+from vhostspy.errors import alike
 
 from .compare import (
     all_of,
@@ -194,8 +195,8 @@ class Parser:
     def one_of(self, token: Token, text: str, name: Name) -> None:
         if text.lower() in name.choices or (name.kind in ("named", "flag") and number(text) is not None):
             return
-        near = get_close_matches(text.lower(), name.choices, 1, 0.5)
-        hint = f"did you mean {name.choices[near[0]]}?" if near else ""
+        near = alike(text, name.choices.values())
+        hint = f"did you mean {near}?" if near else ""
         if not hint and len(name.choices) <= 6:
             hint = f"there are {', '.join(name.choices.values())}"
         raise self.error(token, f"{name.name} is never {text}", hint)

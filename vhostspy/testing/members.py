@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 
 from vhostspy.dissectors import virtio
 from vhostspy.dissectors.rows import Field, Layout, Message, Names, Word
+from vhostspy.errors import nearest
 
 
 def by_number(row: Message, reply: bool, members: Mapping[str, object], device: str | None) -> dict[str, object]:
@@ -49,6 +49,5 @@ def _find(name: str, value: object, numbers: Mapping[str, int]) -> int:
         return int(value.removeprefix("bit "))
     found = numbers.get(str(value))
     if found is None:
-        near = get_close_matches(str(value), numbers, 1, 0.5)
-        raise ValueError(f"{name}: nothing is called {value!r}" + (f" (did you mean {near[0]}?)" if near else ""))
+        raise ValueError(f"{name}: nothing is called {value!r}{nearest(str(value), numbers)}")
     return found
