@@ -21,6 +21,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import NamedTuple
 
@@ -164,26 +166,26 @@ def beside(target: Callable[..., None], *about: object) -> Iterator[None]:
         process.join()
 
 
-def _watch(begun: object, fds: tuple[int, int], every_s: float, cpu: int) -> None:
+def _watch(begun: Event, fds: tuple[int, int], every_s: float, cpu: int) -> None:
     os.sched_setaffinity(0, {cpu})
     notifications = Notifications()
     for fd in fds:
         notifications.add(os.dup(fd))
-    begun.set()  # type: ignore[attr-defined]
+    begun.set()
     while True:
         if every_s:
             time.sleep(every_s)
         notifications.poll(0 if every_s else 10)
 
 
-def _relay(kick: int, there: object, cpu: int) -> None:
+def _relay(kick: int, there: Connection, cpu: int) -> None:
     from multiprocessing.reduction import send_handle
 
     os.sched_setaffinity(0, {cpu})
     loop = Loop(Nowhere())
     outgoing = Lines(loop).replace("kick", 0, kick)
     assert outgoing is not None
-    send_handle(there, outgoing, os.getppid())  # type: ignore[arg-type]
+    send_handle(there, outgoing, os.getppid())
     loop.run()
 
 

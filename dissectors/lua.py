@@ -426,14 +426,14 @@ class _Generator:
             "bits": self._bits(part.names, below + part.name) if bits and part.names is not None else None,
         }
 
-    def _bits(self, names: Names, name: str) -> Mapping[int, object]:
+    def _bits(self, names: Names, name: str) -> Mapping[int, object] | Mapping[str, object]:
         """bit -> its name and field; where bits depend on the device, device -> these."""
         if not names.device:
             return self._bit_fields(names.names, name)
         by_device: dict[str, object] = {"": self._bit_fields(virtio.features(None).names, name)}
         for device in virtio.DEVICES:
             by_device[device] = self._bit_fields(virtio.features(device).names, name)
-        return by_device  # type: ignore[return-value]
+        return by_device
 
     def _bit_fields(self, names: Mapping[int, str], name: str) -> Mapping[int, object]:
         return {

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from tests.relay.harness import Relayed, temporary_folder
 from vhostspy.demo.back_end import BackEnd, serving
@@ -25,14 +26,14 @@ Answer = tuple[int, bytes, Sequence[int], int]
 Change = Callable[[int, bytes, Sequence[int], int], Answer | None]
 
 
-def recorded(talk: Callable[[FrontEnd, BackEnd], None], *, queues: int = 2, **options: object) -> bytes:
+def recorded(talk: Callable[[FrontEnd, BackEnd], None], *, queues: int = 2, **options: Any) -> bytes:
     """The capture of a session in which a front-end does ``talk``."""
     with temporary_folder() as folder, Relayed(Path(folder)) as relayed:
         front, back = relayed.open()
         relayed.forget()
         with (
             serving(BackEnd(Disk(SECTORS)), back) as back_end,
-            FrontEnd(front, queues=queues, **options) as front_end,  # type: ignore[arg-type]
+            FrontEnd(front, queues=queues, **options) as front_end,
         ):
             talk(front_end, back_end)
             front_end.get_features()  # all of it has arrived
@@ -84,23 +85,23 @@ class _Changed(Connection):
             self._real.send(*changed)
 
 
-def to_back_end(capture: bytes, back_end: BackEnd | None = None, **options: object) -> Outcome:
+def to_back_end(capture: bytes, back_end: BackEnd | None = None, **options: Any) -> Outcome:
     """Play the front-end of a capture to a back-end in a thread."""
     ours, theirs = socket.socketpair()
     with serving(back_end or BackEnd(Disk(SECTORS)), theirs):
         options.setdefault("timeout_s", PATIENCE_S)
-        return replay(capture, "front-end", connect=ours, **options)  # type: ignore[arg-type]
+        return replay(capture, "front-end", connect=ours, **options)
 
 
 @contextmanager
-def from_back_end(capture: bytes, **options: object) -> Iterator[tuple[socket.socket, list[Outcome]]]:
+def from_back_end(capture: bytes, **options: Any) -> Iterator[tuple[socket.socket, list[Outcome]]]:
     """Play the back-end of a capture in a thread: the front-end's socket, and an outcome once the block is left."""
     ours, theirs = socket.socketpair()
     outcomes: list[Outcome] = []
     options.setdefault("timeout_s", PATIENCE_S * 4)
 
     def run() -> None:
-        outcomes.append(replay(capture, "back-end", connect=theirs, **options))  # type: ignore[arg-type]
+        outcomes.append(replay(capture, "back-end", connect=theirs, **options))
 
     thread = threading.Thread(target=run)
     thread.start()
@@ -113,7 +114,7 @@ def from_back_end(capture: bytes, **options: object) -> Iterator[tuple[socket.so
 
 
 def to_front_end(
-    capture: bytes, talk: Callable[[FrontEnd], None], *, queues: int = 2, **options: object
+    capture: bytes, talk: Callable[[FrontEnd], None], *, queues: int = 2, **options: Any
 ) -> tuple[Outcome, str]:
     """Let a front-end talk to the back-end of a capture; the outcome, and what the front-end complained of."""
     trouble = ""

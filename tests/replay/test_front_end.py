@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from vhostspy.compare import Strictness
+from vhostspy.demo import wire
 from vhostspy.demo.back_end import BackEnd
 from vhostspy.demo.block import Disk
 from vhostspy.demo.front_end import FrontEnd
@@ -76,8 +77,8 @@ def test_memory_and_rings_are_there(capture: bytes) -> None:
     found: list[tuple[int, int, int]] = []
 
     class Looks(BackEnd):
-        def _dispatch(self, main: Connection, message: object) -> None:
-            super()._dispatch(main, message)  # type: ignore[arg-type]
+        def _dispatch(self, main: Connection, message: wire.Message) -> None:
+            super()._dispatch(main, message)
             for vring in self.rings.rings:
                 if vring.ring is not None:
                     found.append((vring.base, vring.ring.available_index(), vring.ring.used_index()))
@@ -93,15 +94,11 @@ def test_a_region_that_came_back_is_given_again(capture: bytes) -> None:
     inodes: dict[str, list[int]] = {"GET_INFLIGHT_FD": [], "SET_INFLIGHT_FD": []}
 
     class Looks(BackEnd):
-        def get_inflight_fd(self, message: object) -> object:
-            answer = super().get_inflight_fd(message)  # type: ignore[misc]
-            return answer
-
-        def _dispatch(self, main: Connection, message: object) -> None:
-            if message.id == Request.SET_INFLIGHT_FD:  # type: ignore[attr-defined]
-                inodes["SET_INFLIGHT_FD"].append(os.fstat(message.fds[0].fileno()).st_ino)  # type: ignore[attr-defined]
-            super()._dispatch(main, message)  # type: ignore[arg-type]
-            if message.id == Request.GET_INFLIGHT_FD and self.sharing.inflight is not None:  # type: ignore[attr-defined]
+        def _dispatch(self, main: Connection, message: wire.Message) -> None:
+            if message.id == Request.SET_INFLIGHT_FD:
+                inodes["SET_INFLIGHT_FD"].append(os.fstat(message.fds[0].fileno()).st_ino)
+            super()._dispatch(main, message)
+            if message.id == Request.GET_INFLIGHT_FD and self.sharing.inflight is not None:
                 inodes["GET_INFLIGHT_FD"].append(os.fstat(self.sharing.inflight.fileno()).st_ino)
 
     outcome = to_back_end(capture, Looks(Disk(SECTORS)))
@@ -136,8 +133,8 @@ def test_what_does_not_come_again_is_said_and_holds_nothing_up() -> None:
 
 def test_a_request_that_the_record_does_not_have(capture: bytes) -> None:
     class Asks(BackEnd):
-        def set_status(self, message: object) -> None:
-            super().set_status(message)  # type: ignore[arg-type]
+        def set_status(self, message: wire.Message) -> None:
+            super().set_status(message)
             if self.backend_channel is not None and self.status & 4:
                 self.backend_channel.send(6, bytes(16), flags=VERSION | 8)
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, sleep
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -226,11 +227,11 @@ def beside(data: bytes, pause_s: float) -> Callable[[socket.socket], None]:
     return run
 
 
-def played_to(run: Callable[[socket.socket], None], capture: Path, **options: object) -> Outcome:
+def played_to(run: Callable[[socket.socket], None], capture: Path, **options: Any) -> Outcome:
     ours, theirs = socket.socketpair()
     thread = threading.Thread(target=run, args=(theirs,))
     thread.start()
-    outcome = replay(capture, "front-end", connect=ours, **options)  # type: ignore[arg-type]
+    outcome = replay(capture, "front-end", connect=ours, **options)
     thread.join(10)
     assert not thread.is_alive()
     return outcome

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -292,11 +292,11 @@ def front_ends(path: Path, steps: Sequence[Step]) -> list[bytes]:
 
 
 @contextmanager
-def played_back_end(capture: bytes, path: Path, **options: float) -> Iterator[list[Outcome]]:
+def played_back_end(capture: bytes, path: Path, **options: Any) -> Iterator[list[Outcome]]:
     outcomes: list[Outcome] = []
 
     def run() -> None:
-        outcomes.append(replay(capture, "back-end", listen=path, **options))  # type: ignore[arg-type]
+        outcomes.append(replay(capture, "back-end", listen=path, **options))
 
     thread = threading.Thread(target=run)
     thread.start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from struct import pack
+from typing import Any
 
 import pytest
 
@@ -25,8 +26,8 @@ XR24 = int.from_bytes(b"XR24", "little")
 class Screen(Talk):
     """A gpu's back-end, and the front-end's display; messages 1 to 7 are spent when the channel begins."""
 
-    def __init__(self, begins: bool = True, **more: object) -> None:
-        super().__init__(**more)  # type: ignore[arg-type]
+    def __init__(self, begins: bool = True, **more: Any) -> None:
+        super().__init__(**more)
         features(self)
         self.socket()
         if not begins:
@@ -69,9 +70,9 @@ def place(*, at: tuple[int, int] = (0, 0), size: tuple[int, int] = (2, 2), scano
     return pack("<5I", scanout, *at, *size)
 
 
-def update(missing: int = 0, **where: object) -> bytes:
+def update(missing: int = 0, **where: Any) -> bytes:
     """Of 2 × 2 pixels, whatever is said."""
-    return place(**where) + bytes(16 - missing)  # type: ignore[arg-type]
+    return place(**where) + bytes(16 - missing)
 
 
 def scanout(width: int = 64, height: int = 64, number: int = 0) -> bytes:

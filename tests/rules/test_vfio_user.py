@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from struct import pack
+from typing import Any
 
 import pytest
 
@@ -35,8 +36,8 @@ class Vfio(Talk):
         header = pack("<HHIII", msgid, command, 16 + len(payload), flags, error)
         return self.octets(header + payload, channel, sender, fds=fds, protocol="vfio-user")
 
-    def answer(self, command: int, payload: bytes = b"", flags: int = 0, **more: object) -> Message:
-        return self.send(command, payload, REPLY | flags, sender=SERVER, **more)  # type: ignore[arg-type]
+    def answer(self, command: int, payload: bytes = b"", flags: int = 0, **more: Any) -> Message:
+        return self.send(command, payload, REPLY | flags, sender=SERVER, **more)
 
     def ask(  # type: ignore[override]
         self, command: int, payload: bytes = b"", reply: bytes = b"", *, fds: tuple[Descriptor, ...] = ()

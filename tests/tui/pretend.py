@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from tests.pipeline.conversation import CALL, KICK, MS, RAM, Conversation
 from vhostspy.filter import Filter
@@ -188,8 +189,8 @@ def session() -> Conversation:
     return said
 
 
-def feed(**more: object) -> Pretend:
+def feed(**more: Any) -> Pretend:
     """That session, with an error in SET_FEATURES."""
-    pretend = Pretend(session(), **more)  # type: ignore[arg-type]
+    pretend = Pretend(session(), **more)
     pretend.find(7, WRONG)
     return pretend

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from typing import Any
 
 import pytest
 
@@ -24,8 +25,8 @@ def text(lines: list[Line]) -> str:
     return "\n".join(one.text.rstrip() for one in lines)
 
 
-def listed(pretend: Pretend, row: int, width: int = 120, **facts: object) -> str:
-    known = Facts(pretend.start_ns, None, pretend.glance(row).severity)._replace(**facts)  # type: ignore[arg-type]
+def listed(pretend: Pretend, row: int, width: int = 120, **facts: Any) -> str:
+    known = Facts(pretend.start_ns, None, pretend.glance(row).severity)._replace(**facts)
     return "".join(part for part, _ in cells(pretend.item(row), known, layout(width, {}, {})))
 
 

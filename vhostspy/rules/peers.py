@@ -9,13 +9,13 @@ Source: vhost-user, sequences and fingerprints of real front-ends, and the devia
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from vhostspy.dissectors.rows import BACK_END, FRONT_END
 from vhostspy.session.state import Session
 
-from .rule import Case, Rule, Severity, Slot, Topic, every, reply, request
+from .rule import Case, Rule, Slot, Topic, every, reply, request
 
 #: dialects by the name that ``--peer-profile`` takes, with what people call them
 TITLES: Mapping[str, str] = {
@@ -104,10 +104,9 @@ class Portraits:
                     break
 
 
-def _observer(on: Topic, watch: object) -> Rule:
+def _observer(on: Topic, watch: Callable[[Case], None]) -> Rule:
     """An observer has the form of a rule, without a name, and never finds anything."""
-    severity: Severity = "note"
-    return Rule("", severity, "", "", (on,), watch, malformed=True)  # type: ignore[arg-type]
+    return Rule("", "note", "", "", (on,), watch, malformed=True)
 
 
 _BEGINNING = 16
