@@ -1,13 +1,18 @@
-"""Cases that need a process of their own: a small table of descriptors, another user. Prints what was found as JSON."""
+"""Cases that need a process of their own: a small table of descriptors, another user, memory that nobody else uses.
+
+Prints what was found as JSON.
+"""
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import resource
 import socket
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from time import monotonic_ns
 from typing import Any
@@ -189,6 +194,17 @@ def table_full_on_control(folder: Path) -> Found:
     return {"cpu_s": cpu, "answered": answered}
 
 
+def sessions(folder: Path, at_once: int) -> Found:
+    """With the collector off, as the command has it, and as little to look through when the relay calls it."""
+    from tests.relay.test_sessions import many_sessions
+
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    with Relayed(folder, capture=False) as relayed:
+        return many_sessions(relayed, 10_000, at_once)._asdict()
+
+
 CASES: dict[str, Callable[[Path], Found]] = {
     "too_many_refs": too_many_refs,
     "deadlock_of_refs": deadlock_of_refs,
@@ -196,6 +212,8 @@ CASES: dict[str, Callable[[Path], Found]] = {
     "table_full_on_accept": table_full_on_accept,
     "table_full_on_nested": table_full_on_nested,
     "table_full_on_control": table_full_on_control,
+    "sessions_one_after_another": partial(sessions, at_once=1),
+    "sessions_50_at_once": partial(sessions, at_once=50),
 }
 
 if __name__ == "__main__":

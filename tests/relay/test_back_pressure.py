@@ -215,7 +215,7 @@ def test_253_descriptors(relayed: Relayed) -> None:
 CHILD = Path(__file__).with_name("child.py")
 
 
-def in_a_child(case: str, folder: Path, *, user: bool = False) -> dict[str, Any]:
+def in_a_child(case: str, folder: Path, *, user: bool = False, timeout_s: float = 60) -> dict[str, Any]:
     """Run a function of ``child.py`` in another process, and give what it found."""
     command = [sys.executable, str(CHILD), case, str(folder)]
     if user:
@@ -223,7 +223,7 @@ def in_a_child(case: str, folder: Path, *, user: bool = False) -> dict[str, Any]
         command.append("user")
     root = str(Path(__file__).parents[2])
     done = subprocess.run(
-        command, capture_output=True, text=True, timeout=60, cwd=root, env={**os.environ, "PYTHONPATH": root}
+        command, capture_output=True, text=True, timeout=timeout_s, cwd=root, env={**os.environ, "PYTHONPATH": root}
     )
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
