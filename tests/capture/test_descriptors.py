@@ -169,6 +169,26 @@ def test_many_at_once_are_told_apart_and_each_is_closed() -> None:
         facts_of.close()
 
 
+def test_an_eventfd_is_the_same_whatever_its_count() -> None:
+    taken = Facts()
+    fds = [os.eventfd(0), os.eventfd(0)]
+    found = []
+    for count in (0, 1, 0):
+        for fd in fds:
+            if count:
+                os.eventfd_write(fd, count)
+            entries, _ = taken.take([fd], "kick", close=False)
+            found.append(unpack_descriptor(entries))
+            assert found[-1] == describe(fd, "kick")
+            if count:
+                assert os.eventfd_read(fd) == count
+    taken.close()
+    for fd in fds:
+        os.close(fd)
+    assert found[0].eventfd_id != found[1].eventfd_id
+    assert found == found[:2] * 3
+
+
 def test_what_is_remembered_of_a_memfd_is_what_does_not_change() -> None:
     facts_of = Facts()
     fd = os.memfd_create("ram", os.MFD_ALLOW_SEALING)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import pytest
 
 from vhostspy.capture import record
+from vhostspy.relay.descriptors import close_row
 from vhostspy.relay.outlet import PORTION, Outlet
 
 from .harness import (
@@ -306,3 +307,27 @@ def test_first_bytes_of_no_known_protocol_go_on(relayed: Relayed) -> None:
     send(receiver, sized(20), [2])
     assert receive_in_two_calls(sender).tags == (2,)
     assert events(relayed.stop(), "unread")[0]["offset"] == 0
+
+
+@pytest.mark.parametrize("order", ["as they came", "from behind", "mixed", "with a hole", "one", "none"])
+def test_numbers_in_a_row_are_closed_and_no_others(order: str) -> None:
+    """Those in a row go in one call; a number between them that is another's stays open."""
+    fds = tagged(*range(6))
+    mine = {
+        "as they came": fds,
+        "from behind": fds[::-1],
+        "mixed": [fds[0], fds[5], fds[2], fds[3]],  # the last is as far from the first as four in a row are
+        "with a hole": fds[:2] + fds[3:],
+        "one": fds[2:3],
+        "none": [],
+    }[order]
+    others = [fd for fd in fds if fd not in mine]
+    close_row(mine)
+    try:
+        for fd in others:
+            os.fstat(fd)
+        for fd in mine:
+            with pytest.raises(OSError, match="Bad file descriptor"):
+                os.fstat(fd)
+    finally:
+        close_all(others)

@@ -26,7 +26,6 @@ _ACCESS: Final = {os.O_RDONLY: "r", os.O_WRONLY: "w", os.O_RDWR: "rw"}
 _EVENTFD_ROLES: Final = frozenset({"kick", "call", "err", "log-event", "irq"})
 _EVENTFD_NAME: Final = "anon_inode:[eventfd]"
 _INFO_SIZE: Final = 1024
-_FORMAT: Final = 0o170000
 #: inode (since Linux 5.14) and eventfd-id (since 5.2) in such a file
 _EVENTFD: Final = re.compile(rb"(?:\nino:\t(\d+))?\neventfd-count:[ 0-9a-f]+\neventfd-id: *(\d+)").search
 #: entries that are remembered
@@ -65,11 +64,11 @@ class Facts:
 
         The last eventfd lives until ``rest``.
         """
+        look = self._event if role in _EVENTFD_ROLES and self._info >= 0 else self._memory
         entries: list[bytes] = []
         said: list[bytes] = []
-        events = role in _EVENTFD_ROLES and self._info >= 0
         for fd in fds:
-            found = (self._event(fd, role) if events else None) or self._memory(fd, role) or _entry(describe(fd, role))
+            found = look(fd, role) or _entry(describe(fd, role))
             if close:
                 os.close(fd)
             entries.append(found[0])
@@ -84,21 +83,21 @@ class Facts:
         """None: it is no eventfd."""
         try:
             os.dup2(fd, self._place, False)
-            found = _EVENTFD(os.pread(self._info, _INFO_SIZE, 0))
+            info = os.pread(self._info, _INFO_SIZE, 0)
         except OSError:
             return None
-        if found is None:
-            return None
-        key = (role, *found.groups())
-        return self._known.get(key) or self._remember(key, _eventfd(fd, role, int(found[1] or 0), int(found[2])))
+        # remembered by the whole text: searching it takes as long as reading it
+        known = self._known.get((role, info))
+        if known is not None:
+            return known
+        inode, number = _numbers(info)
+        return None if number is None else self._remember((role, info), _eventfd(fd, role, inode, number))
 
     def _memory(self, fd: int, role: str) -> tuple[bytes, bytes] | None:
         """None: it is no memfd, or an odd one."""
         try:
-            state = os.fstat(fd)
-            if state.st_nlink or state.st_mode & _FORMAT != stat.S_IFREG:
-                return None
-            key = (role, state.st_dev, state.st_ino, state.st_size, fcntl(fd, F_GETFL), fcntl(fd, _GET_SEALS))
+            # mode, inode, device, links, owners and size in one slice
+            key = (role, os.fstat(fd)[:7], fcntl(fd, F_GETFL), fcntl(fd, _GET_SEALS))
         except OSError:
             return None
         known = self._known.get(key)

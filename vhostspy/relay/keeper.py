@@ -19,6 +19,8 @@ from typing import Final, NamedTuple
 
 from vhostspy.capture.record import KINDS
 
+from .descriptors import close_row
+
 #: labels of the messages that bring something to keep, or take it away
 LABELS = frozenset({
     "SET_MEM_TABLE", "ADD_MEM_REG", "ADD_MEM_REG ack", "ADD_MEM_REG reply", "REM_MEM_REG", "SET_LOG_BASE",
@@ -31,7 +33,8 @@ _HEADER = 12
 #: the three members by which a region is removed again: guest address, size, user address
 _REGION = slice(_HEADER + 8, _HEADER + 32)
 
-
+#: of a ring, which the first octet of the payload names
+_LINES: Final = {"SET_VRING_KICK": "kick", "SET_VRING_CALL": "call"}
 #: what may be kept, by role: numbers of kinds
 _MEMORY: Final = bytes([KINDS.index("memfd"), KINDS.index("file")])
 _EVENT: Final = bytes([KINDS.index("eventfd")])
@@ -57,15 +60,15 @@ class Keeper:
         self.count = 0
         self._postcopy = False
         #: (role, key) -> message, its kept descriptors and their positions
-        self._groups: dict[tuple[str, bytes], tuple[int, list[int], Sequence[int]]] = {}
+        self._groups: dict[tuple[str, bytes], tuple[int, Sequence[int], Sequence[int]]] = {}
 
     def heed(self, label: str, number: int, data: bytes, fds: Sequence[int], kinds: bytes) -> None:
         """Message ``number`` has passed, with its octets; takes over its descriptors, which are of these kinds."""
-        role, key = self._make_room(label, data, bool(fds))
+        group = self._make_room(label, data, bool(fds))
         if not fds:
             return
-        wanted = _WANTED[role]
-        keep: list[int] = list(fds)
+        wanted = _WANTED[group[0]]
+        keep: Sequence[int] = fds
         at: Sequence[int] = range(len(fds))
         if self.closed or self.count + len(fds) > MOST or kinds.strip(wanted):
             ours = [not self.closed and self.count + i < MOST and kinds[i] in wanted for i in at]
@@ -75,7 +78,7 @@ class Keeper:
             keep = [fd for fd, our in zip(fds, ours, strict=True) if our]
             at = [i for i in at if ours[i]]
         self.count += len(keep)
-        self._groups[role, key] = number, keep, at
+        self._groups[group] = number, keep, at
 
     def kept(self) -> list[Kept]:
         """What is kept now."""
@@ -92,8 +95,9 @@ class Keeper:
 
     def _make_room(self, label: str, data: bytes, brings: bool) -> tuple[str, bytes]:
         """Drop what such a message takes away; gives the role of what it brings, and what takes the place of that."""
-        if label == "SET_VRING_KICK" or label == "SET_VRING_CALL":
-            group = label[-4:].lower(), data[_HEADER : _HEADER + 1]
+        line = _LINES.get(label)
+        if line is not None:
+            group = line, data[_HEADER : _HEADER + 1]
         elif label == "SET_MEM_TABLE":
             if brings or not self._postcopy:  # else it only confirms addresses
                 for one in [one for one in self._groups if one[0] == "memory"]:
@@ -119,5 +123,4 @@ class Keeper:
         found = self._groups.pop(group, None)
         if found is not None:
             self.count -= len(found[1])
-            for fd in found[1]:
-                os.close(fd)
+            close_row(found[1])
