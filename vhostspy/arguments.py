@@ -19,6 +19,13 @@ from vhostspy.errors import Failure, WrongUse, nearest
 #: what the ends are called: vhost-user's names, and vfio-user's
 ENDS = {"front-end": FRONT_END, "back-end": BACK_END, "client": FRONT_END, "server": BACK_END}
 
+#: how the lines of show and of the relay are to be read
+LINES = """\
+lines:
+  number, time since the first message, time since the line before, channel, who sent it (→ front-end: the front-end
+  did, to the back-end; ← back-end: the back-end did), message, what matters in it, [descriptors], ↩ what it answers
+"""
+
 
 class _Help(argparse.RawDescriptionHelpFormatter):
     """argparse makes one for each argument, and would load shutil to ask how wide the screen is (7 % of the start)."""

@@ -47,6 +47,7 @@ commands:
 {commands}
   vhostspy COMMAND --help tells more about each.
 
+{lines}
 examples:
   vhostspy --listen a.sock --connect b.sock
         the back-end listens on b.sock; give a.sock to the front-end (QEMU: -chardev socket,id=c,path=a.sock)
@@ -182,7 +183,7 @@ def make_output_total() -> None:
 
 
 def new_parser(name: str) -> Parser:
-    from vhostspy.arguments import Parser
+    from vhostspy.arguments import LINES, Parser
 
     if name not in ("relay", "_live"):
         line = COMMANDS.get(name) or OWN_COMMANDS[name]
@@ -194,6 +195,6 @@ def new_parser(name: str) -> Parser:
         prog="vhostspy",
         usage="vhostspy --listen PATH --connect PATH [options]\n       vhostspy COMMAND ...",
         description=RELAY_HELP,
-        epilog=RELAY_MORE.format(commands=commands),
+        epilog=RELAY_MORE.format(commands=commands, lines=LINES),
         commands=COMMANDS,
     )

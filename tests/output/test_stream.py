@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,22 @@ def run(folder: Path, words: str, stdout: int | None, closed: tuple[int, ...] = 
         stderr=subprocess.PIPE, preexec_fn=close, timeout=60, check=False,
     )  # fmt: skip
     return done.returncode, done.stderr.decode()
+
+
+def on_a_terminal(folder: Path, words: str) -> list[str]:
+    """The lines it writes to a terminal, without colour."""
+    ours, its = os.openpty()
+    environment = {**os.environ, "TERM": "dumb"}
+    with subprocess.Popen(
+        [sys.executable, "-m", "vhostspy", *words.split()], cwd=folder, stdout=its, stderr=its, env=environment
+    ):
+        os.close(its)
+        said = b""
+        with suppress(OSError):  # the other side was closed
+            while data := os.read(ours, 65536):
+                said += data
+    os.close(ours)
+    return said.decode().splitlines()
 
 
 def pipe_without_a_reader() -> int:
@@ -93,3 +110,19 @@ def test_what_goes_into_a_file_does_not_need_a_reader(words: str, checkout: Path
     finally:
         os.close(pipe)
     assert file.stat().st_size > 0
+
+
+@pytest.mark.parametrize(
+    ("words", "heading"),
+    [
+        (f"show {C}", True),
+        (f"show {C} -v --no-summary", True),
+        (f"show {C} --at 5", True),
+        (f"show {C} --json", False),
+        (f"show {C} --at 5 --json", False),
+        (f"check {C}", False),
+    ],
+)
+def test_on_a_terminal_the_columns_have_a_heading(words: str, heading: bool, checkout: Path) -> None:
+    first = on_a_terminal(checkout, words)[0]
+    assert (first.split() == ["#", "time", "Δ", "channel", "from", "message", "info"]) == heading

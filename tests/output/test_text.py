@@ -15,12 +15,15 @@ REPLY_ACK, MEM_SLOTS = 1 << 3, 1 << 15
 PLAIN = Look()
 
 
-def shown(conversation: Conversation, look: Look = PLAIN, query: str | None = None, summary: bool = False) -> list[str]:
+def shown(
+    conversation: Conversation, look: Look = PLAIN, query: str | None = None, summary: bool = False,
+    heading: bool = False,
+) -> list[str]:  # fmt: skip
     """The lines of a conversation, as ``vhostspy show`` prints them."""
     again = Conversation(step=0)
     again.pipeline.sessions.clear()
     written: list[str] = []
-    show = Show(look=look, filter=None if query is None else compile(query), summary=summary)
+    show = Show(look=look, filter=None if query is None else compile(query), summary=summary, heading=heading)
     printer = Printer(show, again.pipeline, written.append)
     for record in conversation.records:
         printer.items(again.pipeline.feed(record))
@@ -42,6 +45,16 @@ def session() -> Conversation:
     conversation.event("eof", sender=1, after=10)
     conversation.event("close", text="session 1 ends")
     return conversation
+
+
+def test_the_heading_is_above_its_columns() -> None:
+    heading, *lines = shown(session(), heading=True)
+    answer = lines[9]
+    assert heading == "   #       time        Δ  channel  from         message                   info"
+    for name, begin in (("channel", "main"), ("from", "← back-end"), ("message", "ADD_MEM_REG ack"), ("info", "ok")):
+        assert heading.index(name) == answer.index(begin)
+    for name, end in (("#", "9"), ("time", "0.001740"), ("Δ", "690 µs")):
+        assert heading.index(name) + len(name) == answer.index(end) + len(end)
 
 
 def test_a_session() -> None:

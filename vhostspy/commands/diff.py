@@ -30,6 +30,7 @@ MORE = """\
 signs:
   ~  changed, with the members that are   >  the same, in another place
   -  only in A                            +  only in B
+  →  the front-end sent it                ←  the back-end did
 
 exit status:
   0  the same        1  different        2  wrong use, or a capture that is damaged

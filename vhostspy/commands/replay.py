@@ -267,6 +267,8 @@ def _see(options: Namespace, people: TextIO | None) -> Callable[[Message], None]
         from vhostspy.output.text import Look, Text
 
         text = Text(Look())
+        if people is not None and people.isatty():
+            _write(people, text.heading())
         return lambda message: _write(people, text.message(message))
     return None
 

@@ -14,7 +14,7 @@ from vhostspy.capture.reader import CaptureError, Reader
 from vhostspy.errors import WrongUse
 from vhostspy.output.printer import Printer, Show
 from vhostspy.output.stream import Output
-from vhostspy.output.text import Look
+from vhostspy.output.text import Look, Text
 from vhostspy.pipeline import Pipeline
 
 if TYPE_CHECKING:
@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    from vhostspy.arguments import add_output_arguments, add_rule_arguments
+    from vhostspy.arguments import LINES, add_output_arguments, add_rule_arguments
 
+    parser.epilog = LINES
     parser.add_argument("file", metavar="FILE", help="a capture; - is standard input")
     add_output_arguments(parser)
     parser.add_argument("--validate", action="store_true", help="say below each message what is wrong with it")
@@ -89,6 +90,8 @@ def show_moment(options: Namespace) -> int:
         raise WrongUse("--at shows one message: there is nothing for -Y to choose")
     output = Output(sys.stdout)
     look = Look(options.verbose, options.hex, colour=output.colour)
+    if output.terminal and not options.json:
+        output.write(Text(look).heading())
     for text in show(options.file, options.at, look, options.json, options.device, asked_rules(options)):
         output.write(text)
     output.flush()
@@ -124,7 +127,8 @@ def new_printer(options: Namespace, output: Output, findings_only: bool = False)
         from vhostspy.baseline import read_baseline
 
         baseline = read_baseline(options.baseline)
-    show = Show(options.json, look, filter_, not options.no_summary, findings_only, baseline, not output.live)
+    heading = output.terminal and not findings_only
+    show = Show(options.json, look, filter_, not options.no_summary, findings_only, baseline, not output.live, heading)
     return Printer(show, Pipeline(options.device, asked_rules(options)), output.write)
 
 

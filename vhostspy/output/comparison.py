@@ -67,7 +67,7 @@ def lines(one: Compared, colour: bool = False, verbose: bool = False) -> Iterato
         for topic in one.topics:
             for i, (text, how) in enumerate(_topic(topic)):
                 yield f"  {topic.about if i == 0 else '':<{width}}  {paint(text, how)}"
-    yield f"  {'A':>7} {'B':>7}"
+    yield f"  {'A':>7} {'B':>7}    from"
     run: list[Pair] = []
     for pair in one.pairs:
         if pair.how == "same" and not verbose:

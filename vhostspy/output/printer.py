@@ -41,6 +41,8 @@ class Show(NamedTuple):
     baseline: Known = frozenset()
     #: nobody waits for a line: some may be kept back until their bits can be named (``naming``)
     patient: bool = False
+    #: what the columns are comes first
+    heading: bool = False
 
 
 class _Held:
@@ -78,6 +80,8 @@ class Printer:
         self._begun = False
         self._held: deque[_Held] | None = deque() if show.filter is not None and show.filter.pending else None
         self._undecided: dict[tuple[int, int], _Held] = {}
+        if show.heading and not show.json:
+            write(self._text.heading())
 
     def items(self, items: Iterable[Item]) -> None:
         for item in items:

@@ -27,6 +27,7 @@ class Output:
         self._stream = stream
         self._parts: list[str] = []
         self._size = 0
+        self.terminal = stream is not None and stream.isatty()
         self.colour = stream is not None and wants_colour(stream)
 
     def write(self, text: str) -> None:

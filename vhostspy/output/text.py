@@ -44,6 +44,11 @@ class Text:
         #: where a message was -> the middle of the line, which repeats
         self._middles: dict[tuple[object, ...], str] = {}
 
+    def heading(self) -> str:
+        """What the columns are, for the top of a screen."""
+        line = f"{'#':>4}  {'time':>9}  {'Δ':>7}  {'channel':<8} {'from':<11}  {'message':<24}  info"
+        return f"{self._paint(line, '2')}\n"
+
     def seen(self, message: Message) -> None:
         """A message that is not shown; times still count from the first one of all."""
         if self._start_ns is None:
