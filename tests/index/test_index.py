@@ -6,10 +6,12 @@ from array import array
 from collections.abc import Iterable
 from pathlib import Path
 from random import Random
+from struct import pack
 
 import pytest
 
 from vhostspy.capture.record import Record
+from vhostspy.dissectors import registry
 from vhostspy.index import Index
 from vhostspy.index.columns import Columns
 from vhostspy.index.study import STRIDE
@@ -17,11 +19,16 @@ from vhostspy.message import Message
 from vhostspy.pipeline import Item, Pipeline
 from vhostspy.rules.engine import Rules
 
-from ..output.captures import FEATURES, GET_FEATURES, OWNER, recording
+from ..output.captures import FEATURES, GET_FEATURES, OWNER, SECOND, recording
 from .straight import Straight, straight
 
 ROOT = Path(__file__).parent.parent.parent
 CAPTURES = sorted((ROOT / "captures").glob("*.pcapng"))
+
+
+def vhost_user(request: int, value: int) -> bytes:
+    """A request of eight octets."""
+    return pack("=IIIQ", request, 1, 8, value)
 
 
 def studied(source: Path | bytes, rules: bool = True) -> Index:
@@ -69,7 +76,7 @@ def test_each_row_of_a_recorded_session_is_as_in_a_straight_run(capture: Path) -
         assert_same(index, straight(str(capture), Rules()))
 
 
-def test_a_row_is_29_octets_and_a_sort_of_message_is_kept_once(tmp_path: Path) -> None:
+def test_a_row_is_17_octets_and_a_sort_of_message_is_kept_once(tmp_path: Path) -> None:
     with recording(tmp_path / "long.pcapng") as recorded:
         recorded.event("open", text="session 1 begins")
         for _ in range(3 * STRIDE):
@@ -78,12 +85,45 @@ def test_a_row_is_29_octets_and_a_sort_of_message_is_kept_once(tmp_path: Path) -
     with studied(tmp_path / "long.pcapng") as index:
         columns = index.columns
         arrays = [value for name in Columns.__slots__ if isinstance(value := getattr(columns, name), array)]
-        assert sum(one.itemsize for one in arrays) + 1 == 29  # one is of octets
+        arrays.append(columns.time.low)
+        assert sum(one.itemsize for one in arrays) + 1 == 17  # one is of octets
         assert {len(one) for one in arrays} == {len(columns.state)} == {6 * STRIDE + 1}
+        # six seconds
+        assert len(columns.time.turns) == 2
         # that no shape is kept, the event, and two messages
         assert len(columns.shapes) == 4
         assert len(columns.contexts) <= 3
         assert index.sessions(5 * STRIDE)[1].virtio_offered == 0x140000000
+
+
+def test_columns_become_as_wide_as_a_capture_asks_for(tmp_path: Path) -> None:
+    path = tmp_path / "wide.pcapng"
+    with recording(path) as recorded:
+        others = registry.channel("vhost-user", "main")
+        recorded.says(0, GET_FEATURES)
+        for number in range(2, 400):
+            recorded.at_ns += 3 * SECOND
+            # a session, a shape and a context of its own, and none of them answered
+            lane = recorded.writer.lane("main", 0, number, 1, "vhost-user", others)
+            for octets in (OWNER + bytes(4 * number), vhost_user(2, number), vhost_user(2, number + 1)):
+                lane.plain(memoryview(octets), recorded.at_ns, recorded.at_ns)
+        recorded.says(1, FEATURES)
+    with studied(path) as index:
+        columns = index.columns
+        wide = columns.session, columns.shape, columns.context, columns.partner
+        assert "".join(one.typecode for one in wide) == "HHHh"
+        assert index.glance(index.rows - 1).partner == 0
+        assert_same(index, straight(str(path), Rules()))
+
+
+def test_what_finding_and_studying_rows_took_is_given_back(tmp_path: Path) -> None:
+    with recording(tmp_path / "long.pcapng") as recorded:
+        for _ in range(STRIDE):
+            recorded.says(0, OWNER)
+    with studied(tmp_path / "long.pcapng") as index:
+        scanner, reader = index._scanner, index._study.reader
+        assert not (scanner._forms or scanner._shared or scanner._window or reader._known or reader._window)
+        assert index.done
 
 
 def test_a_moment_is_reached_from_the_checkpoint_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

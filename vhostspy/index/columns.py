@@ -2,14 +2,14 @@
 
 What is the same for many messages (who sent what sort of message where, how long it was) is a *shape*, kept once; a row
 holds its shape's number, where it lies in the file, and what is its own. So a filter that speaks of shapes only is
-answered once a shape, and a million rows take some 30 MB.
+answered once a shape. Numbers that are small in most captures are kept in small columns, which become wider with the
+first larger one: a million rows take some 20 MB.
 """
 
 from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
 from typing import NamedTuple
 
 from vhostspy.capture.record import EVENT, INCOMPLETE, MESSAGE, RAW, SAMPLE, Descriptor, Record
@@ -19,8 +19,6 @@ from vhostspy.message import Message, read
 #: kinds of records that become rows, and those among them that are no messages
 ROWS = (MESSAGE, RAW, EVENT, SAMPLE)
 EVENTS = (EVENT, SAMPLE)
-#: in ``partner``: there is none
-NOBODY = 0xFFFFFFFF
 #: in ``state``: worst finding 0 to 3, and bits
 SEVERITY = 0b11
 AWAITED = 1 << 2
@@ -64,6 +62,43 @@ class Odd(NamedTuple):
     flags: int
 
 
+class Times:
+    """Times in ns, of which four octets change from one row to the next; those above are kept where they do, once in
+    4.3 seconds.
+    """
+
+    __slots__ = ("high", "low", "rows", "turns")
+
+    def __init__(self) -> None:
+        self.low = array("I")
+        #: of rows from the ones in ``rows`` on, what is above 32 bits
+        self.turns = array("I")
+        self.rows = array("I")
+        #: of the next row, unless ``turn`` says otherwise
+        self.high = -1
+
+    def __len__(self) -> int:
+        return len(self.low)
+
+    def __getitem__(self, row: int) -> int:
+        return self.low[row] | self.turns[bisect_right(self.rows, row) - 1] << 32
+
+    def append(self, ns: int) -> None:
+        if ns >> 32 != self.high:
+            self.turn(ns >> 32)
+        self.low.append(ns & 0xFFFFFFFF)
+
+    def turn(self, high: int) -> None:
+        """From the next row on it is another."""
+        self.high = high
+        self.turns.append(high)
+        self.rows.append(len(self.low))
+
+    def pop(self) -> None:
+        # a turn just before it stays: at worst another follows in the same place, and counts
+        self.low.pop()
+
+
 class Columns:
     """The rows: messages, pieces that could not be framed, and events, in the order of the file."""
 
@@ -76,19 +111,21 @@ class Columns:
         #: file offset of its block, divided by four
         self.place = array("I")
         #: monotonic ns
-        self.time = array("Q")
-        #: index into ``shapes``
-        self.shape = array("H")
-        self.session = array("I")
+        self.time = Times()
+        #: index into ``shapes``; becomes wider
+        self.shape = array("B")
+        #: becomes wider
+        self.session = array("B")
         #: the message's number; of events, the number of the message before it
         self.no = array("I")
         #: numbers only grow, as they do unless captures were merged
         self.ordered = True
         # from here on filled in once a row was studied, so these may be shorter
-        #: the row that answers it, or that it answers
-        self.partner = array("I")
-        #: index into ``contexts``
-        self.context = array("H")
+        #: how many rows behind it the row is that answers it, or (below 0) before it the one that it answers; 0: there
+        #: is none. Becomes wider
+        self.partner = array("b")
+        #: index into ``contexts``; becomes wider
+        self.context = array("B")
         self.state = bytearray()
 
         self.shapes: list[Shape] = [UNKNOWN]
@@ -139,6 +176,7 @@ class Columns:
         if len(self.shapes) >= MOST_SHAPES:
             return 0
         number = self._shapes[key] = len(self.shapes)
+        self.shape = fitting(self.shape, number)
         self.shapes.append(shape)
         return number
 
@@ -149,6 +187,7 @@ class Columns:
             if len(self.contexts) >= MOST_CONTEXTS:
                 return 0
             number = self._contexts[context] = len(self.contexts)
+            self.context = fitting(self.context, number)
             self.contexts.append(context)
         return number
 
@@ -158,7 +197,9 @@ class Columns:
         number = record.number
         self.put_place(places[0])
         self.time.append(record.monotonic_ns)
-        self.shape.append(self.shape_of(record))
+        shape = self.shape_of(record)
+        self.shape.append(shape)
+        self.in_session(record.session)
         self.session.append(record.session)
         before = self.no[-1] if row else 0
         self.no.append(min(number, _MOST_NUMBER) or before)
@@ -175,27 +216,43 @@ class Columns:
 
     def take_back(self) -> None:
         """Forget the last row, which was not studied yet."""
-        for column in (self.place, self.time, self.shape, self.session, self.no):
+        for column in (self.place, self.shape, self.session, self.no):
             column.pop()
+        self.time.pop()
 
     def put_place(self, offset: int) -> None:
+        # beyond 16 GiB it becomes wider
+        self.place = fitting(self.place, offset >> 2)
+        self.place.append(offset >> 2)
+
+    def in_session(self, session: int) -> None:
+        """Rows of that session will come."""
+        self.session = fitting(self.session, session)
+
+    def pair(self, request: int, reply: int) -> None:
+        """These rows answer each other."""
+        apart = reply - request
         try:
-            self.place.append(offset >> 2)
+            self.partner[request] = apart
         except OverflowError:
-            # beyond 16 GiB
-            self.place = array("Q", self.place)
-            self.place.append(offset >> 2)
+            self.partner = fitting(self.partner, apart)
+            self.partner[request] = apart
+        self.partner[reply] = -apart
 
     def row_of(self, no: int) -> int | None:
         """The row of message ``no``."""
         if no > _MOST_NUMBER:
             return next((row for row, odd in self.odd.items() if odd.number == no), None)
-        if self.ordered:
-            found = bisect_left(self.no, no)
-            rows: Iterable[int] = range(found, bisect_right(self.no, no, found))
-        else:
-            rows = (row for row, number in enumerate(self.no) if number == no)
-        return next((row for row in rows if self.is_message(row, no)), None)
+        if not self.ordered:
+            return next((row for row, number in enumerate(self.no) if number == no and self.is_message(row, no)), None)
+        numbers = self.no
+        row = bisect_left(numbers, no)
+        # events have the number of the message before them; before the first one, or where it is damaged, another's
+        while row < len(numbers) and numbers[row] == no:
+            if self.is_message(row, no):
+                return row
+            row += 1
+        return None
 
     def request(self, no: int, session: int, row: int) -> int | None:
         """The row of the request that a reply in ``row`` answers; None: it is not to be found."""
@@ -214,6 +271,14 @@ class Columns:
         """The message's number, whatever it is."""
         odd = self.odd.get(row)
         return self.no[row] if odd is None else odd.number
+
+
+def fitting(column: array[int], value: int) -> array[int]:
+    """The column, or one of the same numbers that has room for ``value`` (and, where it has a sign, for -``value``)."""
+    codes = "bhiq" if column.typecode in "bhiq" else "BHIQ"
+    while abs(value) >> 8 * column.itemsize - (codes == "bhiq"):
+        column = array(codes[codes.index(column.typecode) + 1], column)
+    return column
 
 
 def _common(record: Record) -> tuple[object, ...]:

@@ -18,8 +18,9 @@ from .columns import EVENTS, ROWS, Columns
 
 _HEADS: Final = pcapng.PACKET_HEADER.size + pcapng.TAGS.size + HEADER.size
 #: from the end of the block before on: that one's length | block type, length, interface | (time) | packet lengths,
-#: tags, header up to the number | number, (wall clock), monotonic time, (span) | header's end and twelve octets more
-_SHAPE: Final = Struct("<I12s8x160sQ8xQ8x36s")
+#: tags, header up to the number | number, (wall clock), monotonic time's low and high half, (span) | header's end and
+#: twelve octets more
+_SHAPE: Final = Struct("<I12s8x160sQ8xII8x36s")
 _shape = _SHAPE.unpack_from
 #: octets of the header's end; of a message's header where twelve are all of it
 _REST: Final = 24
@@ -97,6 +98,12 @@ class Scanner(Reader):
                 self._add(record, places)
         return False
 
+    def forget(self) -> None:
+        """All was scanned: what is known of forms, and what was read last, is of no use any more."""
+        self._window, self._at = b"", 0
+        self._forms.clear()
+        self._shared.clear()
+
     def _alike(self, most: int) -> int:
         """Take records that begin as one before, as far as they are in the window; about how many.
 
@@ -107,8 +114,8 @@ class Scanner(Reader):
         base = self.offset - start
         if start < 4 or self._came or base + len(window) > 1 << 34:
             return 0  # what is rare is put in one by one
-        columns, forms = self.columns, self._forms
-        add_place, add_time, add_shape = columns.place.append, columns.time.append, columns.shape.append
+        columns, forms, times = self.columns, self._forms, self.columns.time
+        add_place, add_time, add_shape = columns.place.append, times.low.append, columns.shape.append
         add_session, add_no = columns.session.append, columns.no.append
         highest = columns.no[-1] if columns.no else 0
         last = min(len(window) - _SHAPE.size, start + most * _USUAL)
@@ -116,31 +123,38 @@ class Scanner(Reader):
         shape = -1
         before = _U32.unpack_from(window, start - 4)[0]
         while at <= last:
-            ends, head, middle, number, mono, key = _shape(window, at - 4)
+            ends, head, middle, number, low, high, key = _shape(window, at - 4)
             form = forms.get(middle)
             if form is None:
                 form = self._of_another_session(middle)
                 if form is None:
                     break
+                add_session = columns.session.append
             same_head, total, header, shapes, session, event = form
             if header is not None:
                 key = key[:_REST] + window[at + header[0] : at + header[1]]
             found = shapes.get(key)
-            if found is None or head != same_head or ends != before or number > _MOST_NUMBER or not (number or event):
+            if found is None or head != same_head or ends != before:
                 break
-            shape = found
-            before = total
-            if shape >= 0:
+            if found >= 0:
                 if number > highest:
+                    if number > _MOST_NUMBER:
+                        break
                     highest = number
                 elif number:
                     highest = number
                     columns.ordered = False
+                elif not event:
+                    break
+                if high != times.high:
+                    times.turn(high)
                 add_place((base + at) >> 2)
-                add_time(mono)
-                add_shape(shape)
+                add_time(low)
+                add_shape(found)
                 add_session(session)
                 add_no(highest)
+            shape = found
+            before = total
             at += total
         if at > start and window[at - 4 : at] != _U32.pack(before):
             # it is not all in the window, or damaged: that is seen to elsewhere
@@ -187,6 +201,7 @@ class Scanner(Reader):
         if len(self._forms) >= _MOST_FORMS:
             self._forms.clear()
         self._forms[middle] = form = form._replace(session=_U32.unpack_from(middle, _SESSION)[0])
+        self.columns.in_session(form.session)
         return form
 
     def _learn(self, block: bytes, record: Record) -> None:
@@ -209,7 +224,7 @@ class Scanner(Reader):
             skipped = 0 if rows.header.msgid_at is None else 2
             start, length = start + skipped, rows.header.length - skipped
         header = None if (start, length) == (_HEADS, _SHORT) else (start, start + length)
-        _, head, middle, _, _, key = _shape(bytes(4) + block)
+        _, head, middle, _, _, _, key = _shape(bytes(4) + block)
         form = self._forms.get(middle)
         if form is None or (form.head, form.total, form.header) != (head, len(block), header):
             if len(self._forms) >= _MOST_FORMS:

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING
 
 from vhostspy.capture.reader import CaptureError, Reader
 from vhostspy.capture.record import ORIGINAL, Record
+from vhostspy.dissectors.codec import Context
 from vhostspy.message import Event, Finding, Message
 from vhostspy.pipeline import Item, Pipeline, Snapshot
 from vhostspy.session.state import Session
 
-from .columns import AWAITED, NOBODY, ODD, ROWS, SEVERITY, Columns
+from .checkpoints import Checkpoints
+from .columns import AWAITED, ODD, ROWS, SEVERITY, Columns
 from .scan import Records
 
 if TYPE_CHECKING:
@@ -43,7 +45,8 @@ class Study:
         self.pipeline = Pipeline(device, rules)
         self._records: Iterator[Record] | None = None
         #: the pipeline after so many rows
-        self.checkpoints: list[Snapshot] = [self.pipeline.snapshot()]
+        self.checkpoints = Checkpoints()
+        self.checkpoints.append(self.pipeline.snapshot())
         #: rows with a finding of at least that severity (events that have no row of their own: the row behind them)
         self.found: tuple[array[int], ...] = (array("I"), array("I"), array("I"), array("I"))
         #: (rule, severity) -> how often
@@ -52,6 +55,10 @@ class Study:
         #: events without a record: rows that they come before, and the events
         self.asides: tuple[array[int], list[Event]] = (array("I"), [])
         self.finished = False
+        #: of the last message: its context, that one's number, and ODD where it has none
+        self._context: Context | None = None
+        self._context_no = 0
+        self._context_odd = 0
 
     @property
     def rows(self) -> int:
@@ -87,6 +94,9 @@ class Study:
         """All rows have been studied, and no more will come: say what stays unanswered."""
         if not self.finished:
             self.finished = True
+            # what it read last, and knows of records, is of no use any more
+            self.reader.close()
+            self.reader, self._records = Reader(b""), None
             for event in self.pipeline.finish():
                 self._aside(len(self.columns.state), event)
 
@@ -106,24 +116,19 @@ class Study:
         item = items.pop()
         if items:
             self._asides(row, items)
-        columns = self.columns
-        columns.partner.append(NOBODY)
-        state = 0
+        columns, state = self.columns, 0
+        columns.partner.append(0)
         if isinstance(item, Message):
-            context = columns.contexts[columns.context[-1]] if columns.context else None
-            if item.context is context:
-                columns.context.append(columns.context[-1])
-            else:
-                number = columns.context_no(item.context)
-                columns.context.append(number)
-                if columns.contexts[number] != item.context:
-                    state |= ODD
+            if item.context is not self._context:
+                self._context = item.context
+                self._context_no = columns.context_no(item.context)
+                self._context_odd = 0 if columns.contexts[self._context_no] == item.context else ODD
+            state = self._context_odd
             if item.awaited:
                 state |= AWAITED
             if item.answers is not None:
                 state |= self._answered(row, item)
-        else:
-            columns.context.append(columns.context[-1] if columns.context else 0)
+        columns.context.append(self._context_no)
         columns.state.append(state)
         if item.findings:
             self._found(row, item.findings, True)
@@ -137,8 +142,7 @@ class Study:
         request = columns.request(message.answers or 0, message.session, row)
         if request is None:
             return ODD
-        columns.partner[row] = request
-        columns.partner[request] = row
+        columns.pair(request, row)
         shape = columns.shape[row]
         known = columns.shapes[shape]
         if known.doubtful and shape:
@@ -180,10 +184,13 @@ class Study:
         rows, events = self.asides
         return events[bisect_left(rows, row) : bisect_right(rows, row)]
 
-    def nearest(self, row: int) -> tuple[int, Snapshot]:
-        """The last checkpoint from which ``row`` can be reached: the row that comes behind it, and the pipeline."""
-        place = min(row // STRIDE, len(self.checkpoints) - 1)
-        return place * STRIDE, self.checkpoints[place]
+    def nearest(self, row: int) -> int:
+        """The last checkpoint from which ``row`` can be reached: the row that comes behind it."""
+        return min(row // STRIDE, len(self.checkpoints) - 1) * STRIDE
+
+    def stretch(self, start: int) -> Stretch:
+        """The rows from such a checkpoint on."""
+        return Stretch(start, self.checkpoints[start // STRIDE])
 
     def severity(self, row: int) -> int:
         return self.columns.state[row] & SEVERITY
@@ -199,12 +206,13 @@ class Stretch:
         self._sessions: list[Mapping[int, Session]] = []
 
     def reach(self, row: int, records: Records) -> None:
-        for at in range(self.start + len(self._items), row + 1):
+        pipeline, items, sessions = self._pipeline, self._items, self._sessions
+        for at in range(self.start + len(items), row + 1):
             came = records.came(at)
             if came is not None:
-                self._pipeline.feed(came)
-            self._items.append([*self._pipeline.feed(records.row(at))][-1])
-            self._sessions.append(dict(self._pipeline.sessions))
+                pipeline.feed(came)
+            items.append([*pipeline.feed(records.row(at))][-1])
+            sessions.append(pipeline.sessions.copy())
 
     def item(self, row: int) -> Item:
         return self._items[row - self.start]
