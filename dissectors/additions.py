@@ -13,7 +13,7 @@ from typing import cast
 from .heads import forget
 from .plan import plan
 from .registry import PROTOCOLS
-from .rows import Array, Bytes, Chain, Channel, Field, Layout, Message, Word
+from .rows import Array, Bytes, Chain, Channel, Field, Layout, Message, Word, member_names, with_nested
 
 __all__ = ["add", "add_features", "load"]
 
@@ -72,11 +72,11 @@ def _check(message: Message, channel: Channel) -> None:
         raise ValueError(f"{name}: {message.id} is no number of a message")
     if message.answer == "reply" and message.reply is None:
         raise ValueError(f"{name}: answer is 'reply', and reply, the layouts it may have, is missing")
-    taken = set(_members(channel.header.layout)) | {"rest"}
+    taken = set(member_names(channel.header.layout)) | {"rest"}
     for layout in (*message.request, *(message.reply or ())):
         plan(layout, "<")
-        for each in (layout, *_inside(layout)):
-            names = _members(each)
+        for each in with_nested(layout):
+            names = member_names(each)
             for member in names:
                 if not re.fullmatch(r"[a-z][a-z0-9_]*", member):
                     raise ValueError(
@@ -94,13 +94,6 @@ def _check(message: Message, channel: Channel) -> None:
                     raise ValueError(
                         f"{name}: {each.name}: {number!r}, which tells of {member}, is no member before it"
                     )
-
-
-def _members(layout: Layout) -> list[str]:
-    names: list[str] = []
-    for member in layout.members:
-        names += [part.name for part in member.parts] if isinstance(member, Word) else [member.name]
-    return names
 
 
 def _check_words(name: str, layout: Layout) -> None:
@@ -134,16 +127,3 @@ def _counted(layout: Layout) -> Iterator[tuple[str, str]]:
             yield member.name, member.size
         elif isinstance(member, Array) and isinstance(member.times, str):
             yield member.name, member.times
-
-
-def _inside(layout: Layout) -> Iterator[Layout]:
-    """The structures that are members of it."""
-    for member in layout.members:
-        inner: tuple[Layout, ...] = ()
-        if isinstance(member, Array) and isinstance(member.of, Layout):
-            inner = (member.of,)
-        elif isinstance(member, Chain):
-            inner = member.of
-        for each in inner:
-            yield each
-            yield from _inside(each)

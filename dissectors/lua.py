@@ -16,7 +16,23 @@ from zlib import crc32
 from . import registry, virtio
 from .items import CODES
 from .plan import plan
-from .rows import ACK, EMPTY, Array, Bytes, Chain, Channel, Field, Layout, Member, Message, Names, Padding, Part, Word
+from .rows import (
+    ACK,
+    EMPTY,
+    Array,
+    Bytes,
+    Chain,
+    Channel,
+    Field,
+    Layout,
+    Member,
+    Message,
+    Names,
+    Padding,
+    Part,
+    Word,
+    nested,
+)
 from .rows import Protocol as Rows
 
 #: the octets of an integer
@@ -515,12 +531,9 @@ class _Generator:
                     self._fields.meet(below + part.name, Kind("bool", 1) if part.flag else Kind("uint", size))
             else:
                 self._fields.meet(below + member.name, _kind(member))
-            if isinstance(member, Array) and isinstance(member.of, Layout):
-                self._meet(member.of, below)
-            elif isinstance(member, Chain):
-                for each in member.of:
-                    self._meet(each, below)
-            elif isinstance(member, Bytes) and member.show == "config":
+            for each in nested(member):
+                self._meet(each, below)
+            if isinstance(member, Bytes) and member.show == "config":
                 self._config_met = True
 
 

@@ -7,7 +7,7 @@ encoder, help texts and the dissectors for other programs are derived from them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Literal, NamedTuple
 
 #: An end of a session. The front-end (vfio-user: the client) is 0, the back-end (server) is 1.
@@ -142,6 +142,29 @@ class Layout(NamedTuple):
     postcopy: bool = False
     #: its integers are little-endian whatever the hosts are, as virtio's are
     little_endian: bool = False
+
+
+def nested(member: Member) -> tuple[Layout, ...]:
+    """The structures that a member repeats; of a chain, its alternatives. Most members have none."""
+    if isinstance(member, Chain):
+        return member.of
+    return (member.of,) if isinstance(member, Array) and isinstance(member.of, Layout) else ()
+
+
+def with_nested(layout: Layout) -> Iterator[Layout]:
+    """A layout and all the structures in it, each before those that are in it in turn."""
+    yield layout
+    for member in layout.members:
+        for each in nested(member):
+            yield from with_nested(each)
+
+
+def member_names(layout: Layout) -> list[str]:
+    """What a decoded message calls the members, in order: a word is there by its parts, nested structures are not."""
+    names: list[str] = []
+    for member in layout.members:
+        names += [part.name for part in member.parts] if isinstance(member, Word) else [member.name]
+    return names
 
 
 #: An empty payload, where others are possible.

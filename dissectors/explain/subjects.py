@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 
 from .. import registry, virtio
-from ..rows import Array, Chain, Channel, Layout, Message, Names, Protocol, Word
+from ..rows import Channel, Layout, Message, Names, Protocol, Word, with_nested
 from ..spelling import full_name, prefix, spelled, squashed
 from . import article, table
 from .article import Article, Section
@@ -353,12 +353,8 @@ def structures(protocol: Protocol) -> Iterator[Subject]:
 
 
 def _note(used: Used, layout: Layout, where: str) -> None:
-    used.setdefault((layout.name, id(layout.members)), (layout, {}))[1][where] = None
-    for member in layout.members:
-        nested = member.of if isinstance(member, Chain) else (member.of,) if isinstance(member, Array) else ()
-        for one in nested:
-            if isinstance(one, Layout):
-                _note(used, one, where)
+    for each in with_nested(layout):
+        used.setdefault((each.name, id(each.members)), (each, {}))[1][where] = None
 
 
 def _members(layout: Layout) -> frozenset[str]:

@@ -15,7 +15,7 @@ from enum import Enum
 from typing import Any
 from zlib import crc32
 
-from vhostspy.dissectors.rows import Array, Bytes, Chain, Field, Layout, Member, Padding, Word
+from vhostspy.dissectors.rows import Bytes, Field, Layout, Member, Padding, Word, nested
 from vhostspy.message import Message, end_name
 
 #: dotted member -> number, text or flag; octets are hex text; a bit that is set is ``member.NAME``: True, else absent
@@ -156,7 +156,7 @@ def _value(
         for bit in listed:
             yield f"{name}.{bit}", True
     elif isinstance(value, list):
-        layouts = _layouts(member)
+        layouts = nested(member) if member is not None else ()
         for i, each in enumerate(value):
             if isinstance(each, dict):
                 fitting = next((one for one in layouts if each.keys() <= _by_name(one).keys()), None)
@@ -167,12 +167,6 @@ def _value(
         yield from _plain(value, f"{name}.", leave)
     else:
         yield name, value if isinstance(value, int) else str(value)
-
-
-def _layouts(member: Member | None) -> tuple[Layout, ...]:
-    if isinstance(member, Array) and isinstance(member.of, Layout):
-        return (member.of,)
-    return member.of if isinstance(member, Chain) else ()
 
 
 def _plain(values: Mapping[str, Any], prefix: str, leave: frozenset[str]) -> Iterator[tuple[str, int | str]]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 
-from .names import _FLAGS, _NUMBERS, _OTHERS, _TEXTS, SEVERITIES, _member_names, named
+from .names import OWN_NAMES, SEVERITIES, named, names_of_members
 from .words import FilterError, Token
 
 #: ``name ==`` and what was typed of its value; a set that is open counts too
 _COMPARED = re.compile(r"([\w.]+)\s*(?:==|!=|<=|>=|<|>|in\s*\{[^}]*)\s*$")
-_KEYWORDS = ("and", "or", "not")
 
 
 def completions(before: str, word: str) -> list[str]:
@@ -20,10 +19,9 @@ def completions(before: str, word: str) -> list[str]:
     elif "." in word:
         prefix, _, _ = word.partition(".")
         protocol = None if prefix == "fields" else prefix.replace("_", "-")
-        candidates = [f"{prefix}.{member}" for member in sorted(_member_names(protocol))]
+        candidates = [f"{prefix}.{member}" for member in sorted(names_of_members(protocol))]
     else:
-        names = sorted((*_NUMBERS, *_FLAGS, *_TEXTS, *_OTHERS))
-        candidates = [*names, "fields.", "vhost_user.", "vfio_user.", "vhost_user_gpu."]
+        candidates = [*sorted(OWN_NAMES), "fields.", "vhost_user.", "vfio_user.", "vhost_user_gpu."]
     beginning = word.casefold()
     return [each for each in candidates if each.casefold().startswith(beginning)]
 

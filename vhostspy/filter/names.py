@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from vhostspy.dissectors import registry, virtio
-from vhostspy.dissectors.rows import Array, Bytes, Chain, Field, Layout, Member, Padding, Word
+from vhostspy.dissectors.rows import member_names, with_nested
 from vhostspy.errors import alike
 from vhostspy.message import Message, end_name
 
@@ -95,6 +95,8 @@ _TEXTS: dict[str, Values] = {
     "names": _names_of,
 }
 _OTHERS = ("message", "from", "channel", "id", "kind", "fds", "finding")
+#: names that no protocol's rows have
+OWN_NAMES = (*_NUMBERS, *_FLAGS, *_TEXTS, *_OTHERS)
 _HEADER = ("request", "flags", "size")
 _PREFIXES = ("vhost_user", "vhost_user_gpu", "vfio_user")
 SOME_NAMES = "message, from, channel, session, no, ring, fds, reply, pending, latency, finding, fields.…, vhost_user.…"
@@ -148,10 +150,10 @@ def _from(message: Message) -> tuple[Any, ...]:
 
 def _unknown(token: Token, text: str) -> FilterError:
     name = token.value
-    members = _member_names(None)
+    members = names_of_members(None)
     if name in members:
         return FilterError(text, token.at, f"there is no {name}", f"a message's member is fields.{name}")
-    known = [*_NUMBERS, *_FLAGS, *_TEXTS, *_OTHERS, *(f"fields.{member}" for member in members)]
+    known = [*OWN_NAMES, *(f"fields.{member}" for member in members)]
     if any(name.upper() == other.upper() for other in message_names().values()):
         return FilterError(text, token.at, f"{name} is a message's name", f"write message == {name}")
     near = alike(name, known)
@@ -168,7 +170,7 @@ def _member(token: Token, text: str, prefix: str, path: str) -> Name:
             takes = "a message's number or name"
             return Name(token.value, _only(ours, _request), "named", takes, message_names())
         return Name(token.value, _only(ours, _NUMBERS[path]), "number", _NUMBER)
-    members = _member_names(protocol)
+    members = names_of_members(protocol)
     steps = path.split(".")
     for step in steps:
         # what a device's config holds is named too; a member of nobody's is a slip
@@ -260,12 +262,13 @@ def _revision() -> int:
     )
 
 
-def _member_names(protocol: str | None) -> frozenset[str]:
-    return _all_member_names(protocol, _revision())
+def names_of_members(protocol: str | None) -> frozenset[str]:
+    """What the members of all messages are called; ``protocol``: of its messages alone."""
+    return _names_of_members(protocol, _revision())
 
 
 @lru_cache(maxsize=8)
-def _all_member_names(protocol: str | None, revision: int) -> frozenset[str]:
+def _names_of_members(protocol: str | None, revision: int) -> frozenset[str]:
     names: set[str] = set()
     for known in registry.PROTOCOLS.values():
         if protocol is not None and known.name != protocol:
@@ -274,26 +277,10 @@ def _all_member_names(protocol: str | None, revision: int) -> frozenset[str]:
             for known_row in channel.messages.values():
                 for row in (known_row, *known_row.others):
                     for layout in (*row.request, *(row.reply or ())):
-                        names.update(_members(layout.members))
+                        names.update(name for each in with_nested(layout) for name in member_names(each))
     if protocol in (None, "vhost-user"):
         # GET_CONFIG and SET_CONFIG hold a device's configuration space
         for device in virtio.DEVICES.values():
             for layout in device.config:
-                names.update(_members(layout.members))
+                names.update(name for each in with_nested(layout) for name in member_names(each))
     return frozenset(names)
-
-
-def _members(members: tuple[Member, ...]) -> Iterator[str]:
-    for member in members:
-        if isinstance(member, Word):
-            yield from (part.name for part in member.parts)
-        elif isinstance(member, Array):
-            yield member.name
-            if isinstance(member.of, Layout):
-                yield from _members(member.of.members)
-        elif isinstance(member, Chain):
-            yield member.name
-            for layout in member.of:
-                yield from _members(layout.members)
-        elif isinstance(member, (Field, Bytes, Padding)):
-            yield member.name

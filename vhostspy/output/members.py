@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from vhostspy.dissectors.rows import Array, Bytes, Chain, Field, Layout, Member, Word
+from vhostspy.dissectors.rows import Bytes, Field, Layout, Member, Word, nested
 from vhostspy.dissectors.show import plain
 from vhostspy.message import Message
 
@@ -98,12 +98,7 @@ def _list(member: Member | None, values: list[Any], names: Any) -> list[str]:
 
 def _element(member: Member | None, value: Mapping[str, Any]) -> str:
     """One of the structures that a member has several of."""
-    alternatives: tuple[Layout, ...] = ()
-    if isinstance(member, Array) and isinstance(member.of, Layout):
-        alternatives = (member.of,)
-    elif isinstance(member, Chain):
-        alternatives = member.of
-    known = (_by_name(layout) for layout in alternatives)
+    known = (_by_name(layout) for layout in (nested(member) if member is not None else ()))
     return _structure(next((names for names in known if value.keys() <= names.keys()), {}), value)
 
 
