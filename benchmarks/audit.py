@@ -9,7 +9,6 @@ from struct import Struct
 from vhostspy.capture.record import HEADER, MAGIC, MESSAGE, RAW
 
 BLOCK = Struct("<II")
-TAG = Struct(">HH")
 ENHANCED_PACKET = 6
 #: block type, length, interface, time (two words), captured and original length
 PACKET_AT = 28

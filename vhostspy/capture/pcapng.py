@@ -13,7 +13,6 @@ from .record import MAX_PACKET
 
 SECTION: Final = 0x0A0D0D0A
 INTERFACE: Final = 1
-SIMPLE_PACKET: Final = 3
 NAMES: Final = 4
 PACKET: Final = 6
 

@@ -154,10 +154,6 @@ def pipelined(case: Case) -> Outcome:
                   evidence=(waiting[0].no,))  # fmt: skip
 
 
-#: (name, kind) -> how many descriptors there may be, where it is not what the row says
-_MANY = 253
-
-
 @rule("VF-FD-01", "error", "no more descriptors than the receiver takes, and none where there are none",
       "vfio-user, VFIO_USER_VERSION, max_msg_fds", on=vfio(), bends=("spdk",), malformed=True)  # fmt: skip
 def too_many(case: Case) -> Outcome:
