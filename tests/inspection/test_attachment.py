@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import struct
 import time
 from collections.abc import Iterator
@@ -17,7 +18,22 @@ from vhostspy.memory.sample import rings_of
 from vhostspy.message import Event
 from vhostspy.rules.engine import Rules
 
-from .driver import GET_VRING_BASE, POSTCOPY_END, POSTCOPY_LISTEN, SET_LOG_BASE, SET_MEM_TABLE, Pair
+from .driver import (
+    ADD_MEM_REG,
+    AVAILABLE,
+    GET_VRING_BASE,
+    GUEST,
+    IOTLB_MSG,
+    POSTCOPY_END,
+    POSTCOPY_LISTEN,
+    REM_MEM_REG,
+    SET_INFLIGHT_FD,
+    SET_LOG_BASE,
+    SET_MEM_TABLE,
+    SIZE,
+    USER,
+    Pair,
+)
 
 
 @pytest.fixture
@@ -94,7 +110,7 @@ def test_memory_is_let_go_with_its_table(pair: Pair) -> None:
     pair.set_up()
     pair.attach().look()
     before = held("guest")
-    assert before >= 4  # the test's, the keeper's, the viewer's and its mappings
+    assert before == 3  # the test's, the keeper's, the viewer's
     pair.say(SET_MEM_TABLE, struct.pack("=II", 0, 0))
     pair.passed().look()
     pair.relayed.call(pair.relayed.relay.writer.settle)
@@ -148,7 +164,112 @@ def test_a_file_that_is_cut_off(pair: Pair) -> None:
     pair.set_up()
     os.ftruncate(pair.file, 0x4000)
     (seen,) = pair.attach().look()
-    assert "its file at" in seen.rings[0].problem
+    assert "file ends before" in seen.rings[0].problem
+
+
+def test_a_file_that_is_cut_off_while_it_is_watched(pair: Pair) -> None:
+    """Reading a mapping of it would end the process (SIGBUS)."""
+    pair.set_up()
+    attachment = pair.attach()
+    attachment.look()
+    assert list(attachment.glance()) == [(1, 0, 0)]
+    os.ftruncate(pair.file, 0x4000)
+    assert list(attachment.glance()) == []
+    assert "file ends before" in attachment.look()[0].rings[0].problem
+    os.ftruncate(pair.file, SIZE)
+    pair.make_available(3)
+    assert attachment.look()[0].rings[0].available == 1
+
+
+def test_a_file_that_is_shorter_than_its_region(pair: Pair) -> None:
+    pair.set_up()
+    os.ftruncate(pair.file, 0x4000)
+    attachment = pair.attach()
+    assert "file ends before" in attachment.look()[0].rings[0].problem
+    assert list(attachment.glance()) == []
+
+
+def test_a_table_of_which_a_region_was_removed(pair: Pair) -> None:
+    """The others keep their files."""
+    other = os.memfd_create("other")
+    os.ftruncate(other, SIZE)
+    regions = ((GUEST + (1 << 32), SIZE, USER + (1 << 32), 0), (GUEST, SIZE, USER, 0))
+    payload = struct.pack("=II", 2, 0) + b"".join(struct.pack("=4Q", *region) for region in regions)
+    pair.set_up()
+    pair.say(SET_MEM_TABLE, payload, [other, pair.file])
+    os.close(other)
+    pair.make_available(3)
+    attachment = pair.attach()
+    assert attachment.look()[0].rings[0].available == 1
+    pair.say(REM_MEM_REG, struct.pack("=Q4Q", 0, *regions[0]))
+    assert pair.passed().look()[0].rings[0].available == 1
+    attachment.close()
+    assert pair.attach().look()[0].rings[0].available == 1
+
+
+def test_hundreds_of_regions_come_and_go(pair: Pair) -> None:
+    """Which is more than one answer of the relay brings; all of one file, so one descriptor will do."""
+    places = [struct.pack("=Q4Q", 0, GUEST + (at << 32), SIZE, USER + (at << 32), 0) for at in range(300)]
+    pair.set_up()
+    pair.say(SET_MEM_TABLE, struct.pack("=II", 0, 0))
+    for place in places:
+        pair.say(ADD_MEM_REG, place, [pair.file])
+    attachment = pair.attach()
+    pair.make_available(3)
+    (seen,) = attachment.look()
+    assert (seen.rings[0].available, seen.why) == (1, "")
+    assert list(attachment.glance()) == [(1, 0, 0)]
+    memory = attachment.memory(seen.session)
+    assert memory.octets(GUEST + (299 << 32) + AVAILABLE, 4) == b"\0\0\1\0"
+    for place in places[1:]:
+        pair.say(REM_MEM_REG, place)
+    assert pair.passed().look()[0].rings[0].available == 1
+    pair.say(REM_MEM_REG, places[0])
+    assert "is in no region" in pair.passed().look()[0].rings[0].problem
+    pair.relayed.call(pair.relayed.relay.writer.settle)
+    assert held("guest") == 1
+
+
+def test_a_process_that_may_not_have_so_many_files_open_says_so(pair: Pair) -> None:
+    pair.set_up()
+    attachment = pair.attach()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken = sorted(map(int, os.listdir("/proc/self/fd")))
+    free = next(number for number in range(taken[-1] + 1) if number not in taken)
+    try:
+        for room in range(free, taken[-1] + 8):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (room, hard))
+            (seen,) = attachment.look()
+            if not seen.why:
+                break
+            assert "not have so many files open" in seen.why or "Too many open files" in seen.why
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert attachment.look()[0].rings[0].problem == ""
+
+
+@pytest.mark.parametrize("size, offset", [(1 << 63, 0), ((1 << 64) - 1, (1 << 64) - 1), (0, 0), (7, 0), (1 << 40, 3)])
+def test_an_in_flight_region_and_a_log_of_any_size(pair: Pair, size: int, offset: int) -> None:
+    pair.set_up()
+    pair.say(SET_LOG_BASE, struct.pack("=QQ", size, offset), [pair.file])
+    pair.say(2, struct.pack("=Q", 1 << 26 | 1 << 30 | 1 << 32 | 1 << 29))
+    pair.say(SET_INFLIGHT_FD, struct.pack("=QQHH", size, offset, 1, 64), [pair.file])
+    (seen,) = pair.attach().look()
+    assert seen.rings[0].available == 0
+
+
+def test_what_was_translated_is_known_after_postcopy(pair: Pair) -> None:
+    pair.set_up()
+    pair.say(2, struct.pack("=Q", 1 << 33 | 1 << 30 | 1 << 32 | 1 << 29))
+    attachment = pair.attach()
+    assert "is not translated" in attachment.look()[0].rings[0].problem
+    pair.say(IOTLB_MSG, struct.pack("=QQQBB6x", USER, SIZE, USER, 3, 2))
+    pair.make_available(0)
+    assert pair.passed().look()[0].rings[0].available == 1
+    pair.say(POSTCOPY_LISTEN)
+    pair.passed().look()
+    pair.say(POSTCOPY_END)
+    assert pair.passed().look()[0].rings[0].available == 1
 
 
 def test_the_dirty_log(pair: Pair) -> None:
@@ -187,11 +308,14 @@ def test_a_kick_that_a_back_end_took_twice_is_named_within_two_seconds(pair: Pai
     os.eventfd_read(pair.kick)
     events = watched(pair, attachment, 2)
     (finding,) = events[-1].findings
-    assert (finding.rule, finding.severity, finding.who) == ("VU-MEMR-02", "error", 1)
+    # this one may be busy with what it took: it says what it knows of only when it has done it
+    assert (finding.rule, finding.severity, finding.who) == ("VU-MEMR-02", "warning", 1)
     assert "ring 0" in finding.text and "available index 2, used index 1" in finding.text
 
 
-def test_a_kick_that_the_front_end_forgot(pair: Pair) -> None:
+@pytest.mark.parametrize("kicked, severity, who", [(False, "error", 0), (True, "warning", 1)])
+def test_a_kick_that_the_front_end_forgot(pair: Pair, kicked: bool, severity: str, who: int) -> None:
+    """One that came was seen, though the back-end took it at once."""
     pair.set_up()
     attachment = pair.attach(Rules())
     pair.make_available(0)
@@ -200,10 +324,13 @@ def test_a_kick_that_the_front_end_forgot(pair: Pair) -> None:
     pair.wants_kicks_behind(1)
     watched(pair, attachment, 0.2)
     pair.word(0x4004 + 2, 1)
-    pair.word(0x4002, 2)  # available, and nobody is kicked
+    pair.word(0x4002, 2)  # available
+    if kicked:
+        os.eventfd_write(pair.kick, 1)
+        os.eventfd_read(pair.kick)
     events = watched(pair, attachment, 2)
     (finding,) = events[-1].findings
-    assert (finding.rule, finding.who) == ("VU-MEMR-02", 0)
+    assert (finding.rule, finding.severity, finding.who) == ("VU-MEMR-02", severity, who)
 
 
 def test_samples_in_the_capture_are_what_was_seen(pair: Pair) -> None:

@@ -30,7 +30,7 @@ class Guest:
         self.big_endian: bool | None = None
         #: descriptor table, available (driver's area), used (device's area), by offset
         self.table, self.available, self.used = 0x0000, 0x2000, 0x3000
-        self.translations: Translations = ()
+        self.translations = Translations()
         self.regions: tuple[Region, ...] = (Region(GUEST, SIZE, USER, OFFSET, 1, FILE),)
 
     def put(self, offset: int, octets: bytes) -> None:

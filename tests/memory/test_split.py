@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from vhostspy.memory.chain import open_chains, open_heads
+from vhostspy.memory.guest import Space
+from vhostspy.memory.iotlb import Translation, Translations
 from vhostspy.memory.ring import Ring, all_rings, look
 from vhostspy.session import state
 
@@ -91,7 +93,7 @@ def test_what_cannot_be_looked_at_says_why(ring: state.Ring, why: str) -> None:
 
 def test_a_region_of_which_nothing_is_kept_is_named() -> None:
     guest = Guest()
-    nothing = guest.memory._replace(mapped=())
+    nothing = Space((), regions=guest.regions)
     assert "is in a region (#1) that cannot be looked at" in look(guest.session, 0, nothing).problem
 
 
@@ -110,16 +112,14 @@ def test_a_ring_by_guest_address() -> None:
 
 
 def test_a_ring_behind_an_iommu() -> None:
-    from vhostspy.memory.iotlb import Translation
-
     guest = Guest(VERSION_1 | PLATFORM)
     indices(guest, 5, 2)
     ring = guest.ring._replace(addresses=(0x1000, 0x1000 + guest.used, 0x1000 + guest.available, 0))
     session = guest.session._replace(rings={0: ring})
     assert "is not translated" in look(session, 0, guest.memory).problem
-    guest.translations = (Translation(0x1000, SIZE, USER),)
+    guest.translations = Translations([Translation(0x1000, SIZE, USER)])
     assert look(session, 0, guest.memory).in_flight == 3
-    guest.translations = (Translation(0x1000, SIZE, 0x10),)
+    guest.translations = Translations([Translation(0x1000, SIZE, 0x10)])
     assert "is in no region" in look(session, 0, guest.memory).problem
 
 
@@ -237,4 +237,4 @@ def test_a_buffer_may_cross_from_region_to_region() -> None:
     )
     guest.put(half - 2, b"abcd")
     assert guest.memory.octets(GUEST + half - 2, 4) == b"abcd"
-    assert [piece.length for piece in guest.memory.buffer(GUEST + half - 2, 4)] == [2, 2]
+    assert [piece.length for piece in guest.memory.buffer(GUEST + half - 2, 4).pieces] == [2, 2]

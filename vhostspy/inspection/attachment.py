@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from itertools import repeat
 from time import monotonic_ns, time_ns
 from typing import NamedTuple
 
 from vhostspy.capture.reader import CaptureError, Reader
 from vhostspy.capture.record import Descriptor
-from vhostspy.memory import dirty_log, inflight, iotlb
+from vhostspy.memory import dirty_log, inflight
 from vhostspy.memory.chain import Chain, open_chains
-from vhostspy.memory.guest import Mapped, Space, space
+from vhostspy.memory.guest import Mapped, Outside, Space, space
+from vhostspy.memory.iotlb import Translations
 from vhostspy.memory.requests import describe
 from vhostspy.memory.ring import RING_PACKED, Ring, all_rings
 from vhostspy.memory.scan import Scan, scan
@@ -25,7 +27,7 @@ from vhostspy.message import Event, Message
 from vhostspy.pipeline import Pipeline
 from vhostspy.relay.descriptors import close_all
 from vhostspy.rules.engine import Rules
-from vhostspy.session.state import Session
+from vhostspy.session.state import Line, Session
 
 from .control import Asked, NoRelay
 from .files import File
@@ -70,8 +72,8 @@ class Attachment:
         self.stopped = False
         self._memories: dict[int, SessionMemory] = {}
         self.notifications = Notifications()
-        #: ring -> counts that are exact, where the relay has them
-        self.exact: dict[int, dict[str, int]] = {}
+        #: session -> ring -> counts that are exact, where the relay has them
+        self._exact: dict[int, dict[int, dict[str, int]]] = {}
         #: there is nothing more to come: the capture has come to its end, or the relay was killed
         self.ended = False
 
@@ -114,7 +116,7 @@ class Attachment:
         if session.protocol != "vhost-user":
             return Seen(session, wall, mono, (), f"{session.protocol or 'this protocol'} has no rings")
         if session.postcopy == "listening":
-            self.forget(session.number)
+            self._memory(session.number).close()
             return Seen(session, wall, mono, (), POSTCOPY)
         try:
             memory = self.memory(session)
@@ -165,8 +167,9 @@ class Attachment:
         return known
 
     def _notified(self, session: Session, ring: Ring) -> Ring:
-        if self.exact:
-            counts = self.exact.get(ring.number, {})
+        exact = self._exact.get(session.number)
+        if exact is not None:
+            counts = exact.get(ring.number, {})
             return ring._replace(
                 exact=True,
                 kicks=counts.get("kicks"),
@@ -178,7 +181,7 @@ class Attachment:
         memory = self._memories[session.number]
         found: list[int | None] = []
         for line in (known.kick, known.call):
-            fd = None if line is None else memory.events.get((line.no, 0))
+            fd = None if line is None else memory.events.get(line.no)
             found += [None, None] if fd is None else list(self.notifications.look(fd))
         return ring._replace(kicks=found[0], kick_count=found[1], calls=found[2], call_count=found[3])
 
@@ -189,27 +192,32 @@ class Attachment:
                 answer, _ = self.asked("notifications", session=session.number)
             except NoRelay:
                 return  # the session has ended: then they are as they were
-            self.exact = {}
+            rings: dict[int, dict[str, int]] = {}
             for role, ring, passed, pending in answer["passed"]:
-                counts = self.exact.setdefault(ring, {})
-                counts |= {f"{role}s": passed, f"{role}_count": pending}
+                rings.setdefault(ring, {}).update({f"{role}s": passed, f"{role}_count": pending})
+            self._exact[session.number] = rings
 
     def _inflight(self, session: Session) -> tuple[inflight.Queue, ...]:
         region = session.inflight
-        file = region and self._memories[session.number].file(region.no)
+        file = region and self._memories[session.number].file(region.no, region.fd)
         if not region or not file:
             return ()
-        return inflight.queues(region, bool((session.virtio_agreed or 0) & RING_PACKED), file.read)
+        with suppress(Outside):
+            return inflight.queues(region, bool((session.virtio_agreed or 0) & RING_PACKED), file.read)
+        return ()
 
     def _dirty(self, session: Session) -> tuple[dirty_log.Dirty, ...]:
         log = session.log if session.logging else None
-        file = log and self._memories[session.number].file(log.no)
+        file = log and self._memories[session.number].file(log.no, log.fd)
         if not log or not file:
             return ()
-        return dirty_log.dirty(log, session.regions, file.read)
+        with suppress(Outside):
+            return dirty_log.dirty(log, session.regions, file.read)
+        return ()
 
     def forget(self, session: int) -> None:
-        """Let go of a session's memory."""
+        """Let go of a session."""
+        self._exact.pop(session, None)
         known = self._memories.pop(session, None)
         if known is not None:
             known.close()
@@ -225,8 +233,7 @@ class Attachment:
     def _notice(self, item: Message | Event) -> None:
         if isinstance(item, Message):
             if item.name == "IOTLB_MSG":
-                known = self._memory(item.session)
-                known.translations = iotlb.after(known.translations, item)
+                self._memory(item.session).translations.feed(item)
             elif item.name in STOPS and item.is_reply:
                 self.stopped = True
         elif item.event in ("eof", "reset", "close") and item.channel in ("main", ""):
@@ -241,104 +248,119 @@ class Attachment:
             self.ended = True
 
 
+#: the message that brought it, device and inode: of several with the same file one will do
+Place = tuple[int, int, int]
+
+
 class SessionMemory:
-    """The files of one session's memory, by the message and position that they came with."""
+    """The files of one session's memory, by where they came from."""
 
     def __init__(self, notifications: Notifications) -> None:
         self.notifications = notifications
-        #: eventfds of rings, likewise
-        self.events: dict[tuple[int, int], int] = {}
-        self.translations: iotlb.Translations = ()
-        self._files: dict[tuple[int, int], File] = {}
+        #: message -> eventfd of a ring
+        self.events: dict[int, int] = {}
+        self.translations = Translations()
+        self._files: dict[Place, File] = {}
+        #: what was made of them, and of what of the session
+        self._space: tuple[tuple[object, ...], Space] | None = None
         self._scan: tuple[tuple[object, ...], Scan] | None = None
         #: what the relay was asked for, and did not have
-        self._missing: set[tuple[int, int]] = set()
+        self._missing: set[Place | int] = set()
 
     def keep_up(self, session: Session, asked: Asked) -> None:
-        """Have what the session names now, and nothing else."""
-        wanted = {place for place, fd in _places(session) if fd is not None and fd.kind in _FILES}
-        wanted |= {place for place, fd in _lines(session) if fd is not None and fd.kind == "eventfd"}
-        for place in [place for place in self._files if place not in wanted]:
-            self._scan = None
+        """Have what the session names now, and nothing else. Raises NoRelay."""
+        wanted: set[Place | int] = {_place(no, fd) for no, fd in _places(session) if fd and fd.kind in _FILES}
+        wanted |= {line.no for line in _lines(session) if line.fd is not None and line.fd.kind == "eventfd"}
+        for place in self._files.keys() - wanted:
+            self._unmap()
             self._files.pop(place).close()
-        for place in [place for place in self.events if place not in wanted]:
-            self.notifications.drop(self.events.pop(place))
+        for no in self.events.keys() - wanted:
+            self.notifications.drop(self.events.pop(no))
         if wanted - self._here - self._missing:
-            self._scan = None
+            self._unmap()
             self._fetch(session.number, wanted, asked)
             self._missing = wanted - self._here
 
     @property
-    def _here(self) -> set[tuple[int, int]]:
+    def _here(self) -> set[Place | int]:
         return {*self._files, *self.events}
 
-    def _fetch(self, session: int, wanted: set[tuple[int, int]], asked: Asked) -> None:
+    def _fetch(self, session: int, wanted: set[Place | int], asked: Asked) -> None:
         start: int | None = 0
         while start is not None:
             answer, fds = asked("memory", session=session, **{"from": start})
-            for (no, at, role, _), fd in zip(answer["kept"], list(fds), strict=True):
-                if (no, at) in wanted and (no, at) not in self._here:
-                    if role in ("kick", "call"):
-                        self.notifications.add(fd)
-                        self.events[no, at] = fd
+            try:
+                for no, _, role, _ in answer["kept"]:
+                    place = no if role in ("kick", "call") else _place_of(no, fds[0])
+                    if place not in wanted or place in self._here:
+                        os.close(fds.pop(0))
+                    elif isinstance(place, int):
+                        self.notifications.add(fds[0])
+                        self.events[place] = fds.pop(0)
                     else:
-                        self._files[no, at] = File(fd)
-                    fds.remove(fd)
-            close_all(fds)
+                        self._files[place] = File(fds.pop(0))
+            except OSError as error:
+                raise NoRelay(f"the memory cannot be looked at: {error.strerror}") from None
+            finally:
+                close_all(fds)
             start = answer["next"]
 
     def scanned(self, session: Session) -> Scan:
-        """Its rings' indices, set up anew only where something has changed."""
-        about = (session.rings, session.regions, len(self._files), self.translations)
-        if self._scan is None or any(one is not other for one, other in zip(about, self._scan[0], strict=True)):
+        """Its rings' indices, set up anew only where something has changed. Maps what it reads."""
+        about = (session.rings, session.regions, session.context, self.translations.count)
+        if self._scan is None or self._scan[0] != about or not all(file.whole for file in self._files.values()):
+            self._unmap()
             self._scan = about, scan(session, self.space(session))
         return self._scan[1]
 
-    def space(self, session: Session) -> Space:
-        mapped = []
-        for (place, _), region in zip(_regions(session), session.regions, strict=True):
-            file = self._files.get(place)
-            if file is not None:
-                mapped.append(Mapped(region, file.read, file.words))
-        return space(session, tuple(mapped), self.translations)
+    def _unmap(self) -> None:
+        self._scan = self._space = None
+        for file in self._files.values():
+            file.unmap()
 
-    def file(self, no: int, at: int = 0) -> File | None:
-        return self._files.get((no, at))
+    def space(self, session: Session) -> Space:
+        about = (session.regions, session.context)
+        if self._space is None or self._space[0] != about:
+            mapped = []
+            for region in session.regions:
+                file = self.file(region.no, region.fd)
+                if file is not None:
+                    mapped.append(Mapped(region, file.read, file.words))
+            self._space = about, space(session, tuple(mapped), self.translations)
+        return self._space[1]
+
+    def file(self, no: int, fd: Descriptor | None) -> File | None:
+        """What came with a message, if it can be looked at."""
+        return None if fd is None else self._files.get(_place(no, fd))
 
     def close(self) -> None:
-        self._scan = None
+        """Let go of it all; what is translated stays known."""
+        self._unmap()
         for file in self._files.values():
             file.close()
         self._files.clear()
         for fd in self.events.values():
             self.notifications.drop(fd)
         self.events.clear()
+        self._missing.clear()
 
 
-Place = tuple[tuple[int, int], Descriptor | None]
+def _place(no: int, fd: Descriptor) -> Place:
+    return no, fd.device, fd.inode
 
 
-def _regions(session: Session) -> list[Place]:
-    """Message and position of each region's descriptor: a table brings several."""
-    places: list[Place] = []
-    at, last = 0, 0
-    for region in session.regions:
-        at = at + 1 if region.no == last else 0
-        last = region.no
-        places.append(((region.no, at), region.fd))
-    return places
+def _place_of(no: int, fd: int) -> Place:
+    """The same of a descriptor that is here."""
+    state = os.fstat(fd)
+    return no, state.st_dev, state.st_ino
 
 
-def _places(session: Session) -> list[Place]:
-    """The same of all that leads to memory."""
-    places = _regions(session)
-    for one in (session.log, session.inflight):
-        if one is not None:
-            places.append(((one.no, 0), one.fd))
-    return places
+def _places(session: Session) -> list[tuple[int, Descriptor | None]]:
+    """Message and descriptor of all that leads to memory."""
+    places = [one for one in (session.log, session.inflight) if one is not None]
+    return [(one.no, one.fd) for one in (*session.regions, *places)]
 
 
-def _lines(session: Session) -> list[Place]:
+def _lines(session: Session) -> list[Line]:
     """The kick and call eventfds of its rings."""
-    lines = [line for ring in session.rings.values() for line in (ring.kick, ring.call) if line is not None]
-    return [((line.no, 0), line.fd) for line in lines]
+    return [line for ring in session.rings.values() for line in (ring.kick, ring.call) if line is not None]

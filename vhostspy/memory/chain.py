@@ -7,17 +7,23 @@ as a chain's ``problem``. Source: VIRTIO 1.3, The Virtqueue Descriptor Table, In
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from struct import Struct
+from collections.abc import Iterator, Sequence
+from functools import partial
+from struct import Struct, unpack
 from typing import Any, NamedTuple
 
 from vhostspy.session import state
 
-from .guest import Outside, Space
+from .guest import Outside, Space, Unknown
 from .packed import AVAIL, USED
 from .ring import Ring, parts
 
 NEXT, WRITE, INDIRECT = 1, 2, 4
+#: descriptors that are followed for one ring; chains that begin behind so many are left out
+MOST_FOLLOWED = 8_192
+
+
+#: of a split ring: u64 address, u32 length, u16 flags, next; of a packed one: u16 id, flags
 ENTRY = Struct("<QIHH")
 
 
@@ -36,6 +42,8 @@ class Chain(NamedTuple):
     buffers: tuple[Buffer, ...]
     indirect: bool = False
     problem: str = ""
+    #: why the rest of it cannot be told, though nothing may be wrong with it
+    unknown: str = ""
 
 
 def chain_facts(chain: Chain) -> dict[str, Any]:
@@ -68,58 +76,73 @@ def open_chains(known: state.Ring, ring: Ring, memory: Space, most: int = 64) ->
         return []
     try:
         if ring.layout == "packed":
-            return _packed(known.addresses[0], ring, memory)[:most]
-        there = parts(known, memory, ring.used_event is not None)
-        heads = open_heads(there.available, there.used, ring.size)[:most]
-        table = there.descriptors.octets()
-        return [follow(table, head, memory) for head in heads]
+            found = _packed(known.addresses[0], ring, memory)
+        else:
+            found = _split(known, ring, memory)
+        chains: list[Chain] = []
+        followed = 0
+        for chain in found:
+            chains.append(chain)
+            followed += len(chain.buffers)
+            if len(chains) >= most or followed >= MOST_FOLLOWED:
+                break
+        return chains
     except Outside:
         return []
 
 
-def follow(table: bytes, head: int, memory: Space) -> Chain:
+def _split(known: state.Ring, ring: Ring, memory: Space) -> Iterator[Chain]:
+    there = parts(known, memory)
+    available, used = (
+        unpack(f"{there.order}{part.length // 2}H", part.octets()) for part in (there.available, there.used)
+    )
+    table, entry = there.descriptors.octets(), Struct(f"{there.order}QIHH")
+    for head in open_heads(available, used, ring.size):
+        yield follow(table, head, memory, entry)
+
+
+def follow(table: bytes, head: int, memory: Space, entry: Struct = ENTRY) -> Chain:
     """The chain that begins with descriptor ``head`` of a split ring's table."""
-    count = len(table) // ENTRY.size
+    count = len(table) // entry.size
     buffers: list[Buffer] = []
-    at, indirect = head, False
-    for _ in range(count):
+    at, where, indirect = head, "a table", False
+    left = count
+    while left:
+        left -= 1
         if at >= count:
-            return Chain(head, tuple(buffers), indirect, f"descriptor {at} in a table of {count}")
-        address, length, flags, following = ENTRY.unpack_from(table, at * ENTRY.size)
+            return Chain(head, tuple(buffers), indirect, f"descriptor {at} in {where} of {count}")
+        address, length, flags, following = entry.unpack_from(table, at * entry.size)
         if flags & INDIRECT:
-            return _indirect(head, buffers, address, length, flags, memory)
+            if indirect:
+                return Chain(head, tuple(buffers), True, "an indirect table in an indirect table")
+            if flags & NEXT:
+                return Chain(head, tuple(buffers), True, "an indirect table is followed by others")
+            try:
+                table = _indirect(address, length, memory)
+            except Unknown as unknown:
+                return Chain(head, tuple(buffers), True, unknown=f"its indirect table: {unknown}")
+            except Outside as outside:
+                return Chain(head, tuple(buffers), True, str(outside))
+            at, where, indirect = 0, "an indirect table", True
+            left = count = len(table) // entry.size
+            continue
         problem = _add(buffers, address, length, flags, memory)
-        if problem:
+        if problem or not flags & NEXT:
             return Chain(head, tuple(buffers), indirect, problem)
-        if not flags & NEXT:
-            return Chain(head, tuple(buffers), indirect)
         at = following
-    return Chain(head, tuple(buffers), indirect, f"descriptor {at} again: a loop")
+    return Chain(head, tuple(buffers), indirect, f"descriptor {at}{' of ' + where if indirect else ''} again: a loop")
 
 
-def _indirect(head: int, buffers: list[Buffer], address: int, length: int, flags: int, memory: Space) -> Chain:
-    if not length or length % ENTRY.size or length > ENTRY.size * 65_536 or flags & NEXT:
-        what = "is followed by others" if flags & NEXT else f"is {length} bytes long"
-        return Chain(head, tuple(buffers), True, f"an indirect table {what}")
+def _indirect(address: int, length: int, memory: Space) -> bytes:
+    """An indirect table. Raises Outside, with a whole sentence, or Unknown."""
+    if not length or length % ENTRY.size or length > ENTRY.size * 65_536:
+        raise Outside(f"an indirect table is {length} bytes long")
     try:
-        table = memory.octets(address, length)
+        return memory.octets(address, length)
+    except Unknown:
+        raise
     except Outside as outside:
-        return Chain(head, tuple(buffers), True, f"its indirect table: {outside}")
-    count = len(table) // ENTRY.size
-    at = 0
-    for _ in range(count):
-        if at >= count:
-            return Chain(head, tuple(buffers), True, f"descriptor {at} in an indirect table of {count}")
-        address, length, flags, following = ENTRY.unpack_from(table, at * ENTRY.size)
-        if flags & INDIRECT:
-            return Chain(head, tuple(buffers), True, "an indirect table in an indirect table")
-        problem = _add(buffers, address, length, flags, memory)
-        if problem:
-            return Chain(head, tuple(buffers), True, problem)
-        if not flags & NEXT:
-            return Chain(head, tuple(buffers), True)
-        at = following
-    return Chain(head, tuple(buffers), True, f"descriptor {at} of an indirect table again: a loop")
+        raise Outside(f"its indirect table: {outside}") from None
 
 
 def _add(buffers: list[Buffer], address: int, length: int, flags: int, memory: Space) -> str:
@@ -129,42 +152,46 @@ def _add(buffers: list[Buffer], address: int, length: int, flags: int, memory: S
     buffers.append(buffer)
     try:
         memory.buffer(address, length)
+    except Unknown:
+        return ""  # the device asks for a translation when it needs it
     except Outside as outside:
         return str(outside)
     return ""
 
 
-def _packed(address: int, ring: Ring, memory: Space) -> list[Chain]:
+def _packed(address: int, ring: Ring, memory: Space) -> Iterator[Chain]:
     """Chains of a packed ring, newest first."""
     assert ring.used is not None
     octets = memory.ring(address, ENTRY.size * ring.size).octets()
-    chains: list[Chain] = []
-    buffers: list[Buffer] = []
-    problem = ""
+    #: of each chain
+    found: list[list[tuple[int, int, int, int]]] = []
+    entries: list[tuple[int, int, int, int]] = []
     for step in range(ring.in_flight or 0):
-        place, length, identity, flags = ENTRY.unpack_from(octets, (ring.used + step) % ring.size * ENTRY.size)
+        entry = ENTRY.unpack_from(octets, (ring.used + step) % ring.size * ENTRY.size)
+        flags = entry[3]
         if bool(flags & AVAIL) == bool(flags & USED):
             break  # used since
-        if flags & INDIRECT:
-            chains.append(_table(identity, place, length, memory))
-            continue
-        problem = problem or _add(buffers, place, length, flags, memory)
-        if not flags & NEXT:
-            chains.append(Chain(identity, tuple(buffers), problem=problem))
-            buffers, problem = [], ""
-    return chains[::-1]
+        entries.append(entry)
+        if not flags & NEXT or flags & INDIRECT:
+            found.append(entries)
+            entries = []
+    return map(partial(_follow_packed, memory=memory), reversed(found))
 
 
-def _table(identity: int, address: int, length: int, memory: Space) -> Chain:
-    """A packed ring's indirect table: its descriptors follow each other, flags other than WRITE say nothing."""
-    if not length or length % ENTRY.size:
-        return Chain(identity, (), True, f"an indirect table is {length} bytes long")
+def _follow_packed(entries: list[tuple[int, int, int, int]], memory: Space) -> Chain:
+    """A packed ring's chain, or its indirect table: there all follow each other, flags but WRITE say nothing."""
+    address, length, identity, flags = entries[-1]
+    indirect = bool(flags & INDIRECT)
+    if indirect:
+        try:
+            entries = list(ENTRY.iter_unpack(_indirect(address, length, memory)))
+        except Unknown as unknown:
+            return Chain(identity, (), True, unknown=f"its indirect table: {unknown}")
+        except Outside as outside:
+            return Chain(identity, (), True, str(outside))
     buffers: list[Buffer] = []
-    try:
-        for place, size, _, flags in ENTRY.iter_unpack(memory.octets(address, length)):
-            problem = _add(buffers, place, size, flags, memory)
-            if problem:
-                return Chain(identity, tuple(buffers), True, problem)
-    except Outside as outside:
-        return Chain(identity, (), True, f"its indirect table: {outside}")
-    return Chain(identity, tuple(buffers), True)
+    for address, length, _, flags in entries:
+        problem = _add(buffers, address, length, flags, memory)
+        if problem:
+            return Chain(identity, tuple(buffers), indirect, problem)
+    return Chain(identity, tuple(buffers), indirect)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from vhostspy.session.state import Inflight
 
 from .guest import Read
+from .ring import LARGEST
 
 #: u64 features, u16 version, u16 descriptors, u16 last batch's head, u16 used index
 _SPLIT = Struct("=QHHHH")
@@ -23,6 +24,8 @@ _PACKED_AT = 32
 #: u8 in flight, 1 octet, u16 next, last, num, u64 counter, u16 id, flags, u32 length, u64 address
 _PACKED_ENTRY = Struct("=BxHHHQHHIQ")
 MOST_QUEUES = 1024
+#: entries that are looked at, of all queues together; no ring has more than ``LARGEST``
+MOST_ENTRIES = 1 << 20
 
 
 class Queue(NamedTuple):
@@ -48,37 +51,35 @@ def queues(inflight: Inflight, packed: bool, read: Read) -> tuple[Queue, ...]:
     if not count or not inflight.size:
         return ()
     stride = inflight.size // inflight.queues
+    begin, entry = (_PACKED_AT, _PACKED_ENTRY) if packed else (_SPLIT.size, _SPLIT_ENTRY)
+    most = min(LARGEST, MOST_ENTRIES // count)
     found = []
     for number in range(count):
-        octets = read(inflight.offset + number * stride, stride)
-        queue = (_packed if packed else _split)(number, octets, inflight.queue_size)
-        if queue is not None:
-            found.append(queue)
+        octets = read(inflight.offset + number * stride, min(stride, begin + most * entry.size))
+        if len(octets) >= begin:
+            found.append((_packed if packed else _split)(number, octets, inflight.queue_size))
     return tuple(found)
 
 
-def _split(number: int, octets: bytes, most: int) -> Queue | None:
-    if len(octets) < _SPLIT.size:
-        return None
+def _split(number: int, octets: bytes, most: int) -> Queue:
     _, version, size, head, used = _SPLIT.unpack_from(octets)
-    entries = []
-    for at in range(min(size or most, (len(octets) - _SPLIT.size) // _SPLIT_ENTRY.size)):
-        open_, _, counter = _SPLIT_ENTRY.unpack_from(octets, _SPLIT.size + at * _SPLIT_ENTRY.size)
-        if open_:
-            entries.append((counter, at))
-    return Queue(number, version, size, used, tuple(at for _, at in sorted(entries)), head)
+    entries = octets[_SPLIT.size :][: (size or most) * _SPLIT_ENTRY.size]
+    return Queue(number, version, size, used, _in_flight(entries, _SPLIT_ENTRY, 2), head)
 
 
-def _packed(number: int, octets: bytes, most: int) -> Queue | None:
-    if len(octets) < _PACKED_AT:
-        return None
+def _packed(number: int, octets: bytes, most: int) -> Queue:
     _, version, size, _, _, used, _, _, _ = _PACKED.unpack_from(octets)
-    entries = []
-    for at in range(min(size or most, (len(octets) - _PACKED_AT) // _PACKED_ENTRY.size)):
-        open_, _, _, _, counter, *_ = _PACKED_ENTRY.unpack_from(octets, _PACKED_AT + at * _PACKED_ENTRY.size)
-        if open_:
-            entries.append((counter, at))
-    return Queue(number, version, size, used, tuple(at for _, at in sorted(entries)))
+    entries = octets[_PACKED_AT:][: (size or most) * _PACKED_ENTRY.size]
+    return Queue(number, version, size, used, _in_flight(entries, _PACKED_ENTRY, 4))
+
+
+def _in_flight(entries: bytes, entry: Struct, counter: int) -> tuple[int, ...]:
+    """Numbers of the entries that say so in their first octet, by the member at ``counter``."""
+    whole = len(entries) // entry.size * entry.size
+    flags = entries[: whole : entry.size]
+    taken = [at for at, flag in enumerate(flags) if flag] if any(flags) else []
+    taken.sort(key=lambda at: entry.unpack_from(entries, at * entry.size)[counter])
+    return tuple(taken)
 
 
 def queue_facts(queue: Queue) -> dict[str, Any]:

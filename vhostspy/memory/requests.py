@@ -48,8 +48,8 @@ def describe(device: str | None, queue: int, chain: Chain, memory: Space) -> str
     """``write 8 sectors at 2048``, or its sizes where nothing more can be told."""
     sizes = _sizes(chain)
     reader = _DEVICES.get(device or "")
-    if reader is None or chain.problem:
-        return chain.problem or sizes
+    if reader is None or chain.problem or chain.unknown:
+        return chain.problem or chain.unknown or sizes
     struct, tell = reader
     try:
         octets = _first(chain, memory)

@@ -7,7 +7,7 @@ Packed Virtqueues.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from struct import Struct
 from typing import NamedTuple
 
 from vhostspy.dissectors import virtio
@@ -15,7 +15,7 @@ from vhostspy.session import state
 from vhostspy.session.state import Session
 
 from . import packed
-from .guest import Outside, Piece, Space
+from .guest import Outside, Space, Span
 
 _BITS = {name: 1 << bit for bit, name in virtio.COMMON_FEATURES.names.items()}
 EVENT_IDX, VERSION_1, RING_PACKED, IN_ORDER = (
@@ -25,6 +25,8 @@ EVENT_IDX, VERSION_1, RING_PACKED, IN_ORDER = (
 NO_INTERRUPT = NO_NOTIFY = 1
 #: no ring is larger
 LARGEST = 32_768
+#: a packed ring's event suppression area
+_EVENT = Struct("<HH")
 
 
 class Ring(NamedTuple):
@@ -73,8 +75,7 @@ class Ring(NamedTuple):
 def look(session: Session, number: int, memory: Space) -> Ring:
     """A ring of the session, as it is in memory now."""
     known = session.rings[number]
-    features = session.virtio_agreed or 0
-    layout = "packed" if features & RING_PACKED else "split"
+    layout = "packed" if memory.features & RING_PACKED else "split"
     ring = Ring(number, layout, known.size or 0, known.started, known.enabled, base=known.base)
     if known.addresses is None or not known.size:
         return ring._replace(problem="it has no size yet" if known.addresses else "it has no addresses yet")
@@ -82,8 +83,8 @@ def look(session: Session, number: int, memory: Space) -> Ring:
         return ring._replace(problem=f"a ring of {known.size} descriptors can't be")
     try:
         if layout == "packed":
-            return _packed(ring, known, features, memory)
-        return _split(ring, known, features, memory)
+            return _packed(ring, known, memory)
+        return _split(ring, known, memory)
     except Outside as outside:
         return ring._replace(problem=str(outside))
 
@@ -97,42 +98,50 @@ def all_rings(session: Session, memory: Space) -> tuple[Ring, ...]:
 
 
 class Parts(NamedTuple):
-    """Where the parts of a split ring are: ``available`` and ``used`` as live 16-bit words."""
+    """Where the parts of a split ring are, and in which byte order, as ``struct`` has it."""
 
-    descriptors: Piece
-    available: Sequence[int]
-    used: Sequence[int]
+    descriptors: Span
+    available: Span
+    used: Span
+    order: str
 
 
-def parts(known: state.Ring, memory: Space, events: bool) -> Parts:
+def parts(known: state.Ring, memory: Space) -> Parts:
     """The parts of a split ring. Raises Outside."""
     assert known.addresses is not None
     assert known.size is not None
     size, (descriptors, used, available, _) = known.size, known.addresses
+    events = bool(memory.features & EVENT_IDX)
     there = []
     for address, words in ((available, 2 + size + events), (used, 2 + 4 * size + events)):
         if address % 2:
             raise Outside(f"a ring at {address:#x}, which is no even address")
-        piece = memory.ring(address, 2 * words)
-        there.append(piece.mapped.words(piece.offset, words))
-    return Parts(memory.ring(descriptors, 16 * size), there[0], there[1])
+        there.append(memory.ring(address, 2 * words))
+    return Parts(memory.ring(descriptors, 16 * size), there[0], there[1], order(known, memory.features))
 
 
-def _split(ring: Ring, known: state.Ring, features: int, memory: Space) -> Ring:
-    events = bool(features & EVENT_IDX)
-    _, available, used = parts(known, memory, events)
-    swapped = bool(known.big_endian) and not features & VERSION_1
-    size = ring.size
+def order(known: state.Ring, features: int) -> str:
+    """The byte order of a ring: a driver from before VERSION_1 has its own, which the front-end may have told."""
+    if features & VERSION_1:
+        return "<"
+    return "=" if known.big_endian is None else ">" if known.big_endian else "<"
+
+
+def _split(ring: Ring, known: state.Ring, memory: Space) -> Ring:
+    events = bool(memory.features & EVENT_IDX)
+    _, available, used, byte_order = parts(known, memory)
+    word, head = Struct(f"{byte_order}H"), Struct(f"{byte_order}HH")
 
     def read() -> tuple[int, ...]:
         # used first: what is made available meanwhile makes the difference larger, never negative
-        words = [used[1], available[1], available[0], used[0]]
+        words = (*head.unpack(used.octets(0, 4)), *head.unpack(available.octets(0, 4)))
         if events:
-            words += [available[2 + size], used[2 + 4 * size]]
-        return tuple((word & 0xFF) << 8 | word >> 8 for word in words) if swapped else tuple(words)
+            words += word.unpack(available.octets(-2)) + word.unpack(used.octets(-2))
+        return words
 
     first, again = read(), read()
-    done, made, driver_flags, device_flags = again[:4]
+    device_flags, done, driver_flags, made = again[:4]
+    size = ring.size
     in_flight = (made - done) & 0xFFFF
     problem = ""
     if in_flight > size:
@@ -153,18 +162,15 @@ def _split(ring: Ring, known: state.Ring, features: int, memory: Space) -> Ring:
 # -- packed rings
 
 
-def _packed(ring: Ring, known: state.Ring, features: int, memory: Space) -> Ring:
+def _packed(ring: Ring, known: state.Ring, memory: Space) -> Ring:
     assert known.addresses is not None
     descriptors, device, driver, _ = known.addresses
     there = memory.ring(descriptors, 16 * ring.size)
-    events = []
-    for address in (driver, device):
-        piece = memory.ring(address, 4)
-        events.append(piece.mapped.words(piece.offset, 2))
-    in_order = bool(features & IN_ORDER)
+    events = [memory.ring(address, 4) for address in (driver, device)]
+    in_order = bool(memory.features & IN_ORDER)
     first = packed.read(there.octets(), ring.size, in_order)
     seen = packed.read(there.octets(), ring.size, in_order)
-    suppression = [packed.event(words[0], words[1]) for words in events]
+    suppression = [packed.event(*_EVENT.unpack(piece.octets())) for piece in events]
     return ring._replace(
         available=seen.available,
         used=seen.used,

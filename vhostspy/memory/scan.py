@@ -7,12 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from operator import itemgetter
+from sys import byteorder
 from typing import NamedTuple
 
 from vhostspy.session.state import Session
 
 from .guest import Mapped, Outside, Space
-from .ring import RING_PACKED
+from .ring import RING_PACKED, order
+
+#: words are read as this machine has them
+_NATIVE = ("=", "<" if byteorder == "little" else ">")
 
 
 class Scan(NamedTuple):
@@ -23,20 +27,25 @@ class Scan(NamedTuple):
 
 
 def scan(session: Session, memory: Space) -> Scan:
-    """All split rings that can be looked at. Valid while memory and rings are where they are."""
-    places: list[tuple[int, Mapped, int, Mapped, int]] = []
+    """All split rings that can be looked at so. Valid while memory, its files and rings are where they are."""
+    features = memory.features
+    rings: list[int] = []
+    wanted: list[tuple[Mapped, int]] = []
     for number, ring in sorted(session.rings.items()):
-        if ring.addresses is None or not ring.size or (session.virtio_agreed or 0) & RING_PACKED:
+        if ring.addresses is None or not ring.size or features & RING_PACKED or order(ring, features) not in _NATIVE:
             continue
         try:
-            used = memory.ring(ring.addresses[1] + 2, 2)
-            available = memory.ring(ring.addresses[2] + 2, 2)
+            pieces = [memory.ring(address + 2, 2).pieces for address in ring.addresses[1:3]]
+            if any(len(found) > 1 or found[0].offset % 2 or not found[0].octets() for found in pieces):
+                continue
         except Outside:
             continue
-        if used.offset % 2 == available.offset % 2 == 0:
-            places.append((number, used.mapped, used.offset, available.mapped, available.offset))
-    wanted = [place for _, used, at, available, at2 in places for place in ((used, at), (available, at2))]
-    return Scan(tuple(place[0] for place in places), _reader(wanted))
+        rings.append(number)
+        wanted += [(mapped, offset) for ((mapped, offset, _),) in pieces]
+    try:
+        return Scan(tuple(rings), _reader(wanted))
+    except Outside:
+        return Scan((), tuple)
 
 
 def _reader(wanted: Sequence[tuple[Mapped, int]]) -> Callable[[], tuple[int, ...]]:
