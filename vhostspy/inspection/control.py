@@ -10,14 +10,14 @@ import os
 import select
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from vhostspy.relay.control import folder
-from vhostspy.relay.descriptors import close_all, received
+from vhostspy.relay.descriptors import CONTROL_SIZE, CUT_SHORT, close_all, received
 
 #: how long a relay may take to answer
 PATIENCE_S = 5.0
-_ROOM = socket.CMSG_SPACE(253 * 4)
 
 
 class NoRelay(Exception):
@@ -46,14 +46,19 @@ class Asked:
         try:
             self._socket.sendall(json.dumps({"do": do, **members}).encode() + b"\n")
             while b"\n" not in self._text:
-                data, ancillary, _, _ = self._socket.recvmsg(1 << 16, _ROOM, socket.MSG_CMSG_CLOEXEC)
+                data, ancillary, flags, _ = self._socket.recvmsg(1 << 16, CONTROL_SIZE, socket.MSG_CMSG_CLOEXEC)
+                fds += received(ancillary)
                 if not data:
                     raise NoRelay("the relay has ended")
-                fds += received(ancillary)
+                if flags & CUT_SHORT:
+                    raise NoRelay("this process may not have so many files open (ulimit -n)")
                 self._text += data
         except OSError as error:
             close_all(fds)
             raise NoRelay(f"the relay does not answer: {error.strerror or error}") from None
+        except NoRelay:
+            close_all(fds)
+            raise
         line, _, self._text = self._text.partition(b"\n")
         answer: dict[str, Any] = json.loads(line)
         if not answer.get("ok"):
@@ -81,21 +86,29 @@ def find(name: str | None = None) -> Asked:
     Raises NoRelay where there is none, or more than one.
     """
     found: list[tuple[Asked, dict[str, Any]]] = []
+    #: those that may be what is looked for, and do not say
+    silent: list[str] = []
     try:
-        for asked, status in _running():
-            if name is None or any(_same(name, str(status.get(end)), status) for end in ("front_end", "back_end")):
+        for asked, status in _running(silent):
+            if name is None or any(_same(name, _path(status, end)) for end in ("front_end", "back_end")):
                 found.append((asked, status))
             else:
                 asked.close()
-        if len(found) == 1:
-            return found.pop()[0]
+        # one relay may listen where another connects to
+        listening = [one for one in found if name is not None and _same(name, _path(one[1], "front_end"))]
+        for meant in (found, listening):
+            if len(meant) == 1:
+                (one,) = meant
+                found.remove(one)
+                return one[0]
+        where = f" on {name}" if name is not None else ""
         if not found:
-            where = f" on {name}" if name is not None else ""
             # most probably a capture was meant, or a relay of another folder
             missing = f"there is no {name}, and " if name is not None and not _there(name) else ""
-            raise NoRelay(f"{missing}no relay of this user runs{where} (control sockets are looked for in {folder()})")
-        names = ", ".join(str(status.get("front_end")) for _, status in found)
-        raise NoRelay(f"{len(found)} relays run; say which by the name of its socket: {names}")
+            raise NoRelay(f"{missing}no relay of this user runs{where} ({'; '.join((*silent, _looked_for()))})")
+        names = ", ".join(f"{_path(status, 'front_end')} (process {status.get('pid')})" for _, status in found)
+        how = "" if name is not None else "; say which by the name of its socket"
+        raise NoRelay(f"{len(found)} relays run{where}{how}: {names}")
     finally:
         for asked, _ in found:
             asked.close()
@@ -105,37 +118,63 @@ def _there(name: str) -> bool:
     return name.startswith(("@", "fd:")) or os.path.exists(name)
 
 
-def _running() -> Iterator[tuple[Asked, dict[str, Any]]]:
-    try:
-        names = sorted(os.listdir(folder()))
-    except OSError:
-        return
-    for name in names:
-        if not name.endswith(".sock"):
+def _running(silent: list[str]) -> Iterator[tuple[Asked, dict[str, Any]]]:
+    """Each relay that answers; of those that do not, a sentence is added to ``silent``."""
+    for name in _sockets(folder()):
+        path = os.path.join(folder(), name)
+        try:
+            asked = Asked(path)
+        except NoRelay:
+            if not os.path.exists(f"/proc/{name.removesuffix('.sock')}"):
+                _forget(path)  # of one that was killed
             continue
         try:
-            asked = Asked(os.path.join(folder(), name))
-        except NoRelay:
-            continue  # of one that was killed
-        try:
             status, fds = asked("status")
-        except NoRelay:
+        except NoRelay as none:
             asked.close()
+            silent.append(f"{path}: {none}")
             continue
         close_all(fds)
         yield asked, status
 
 
-def _same(name: str, told: str, status: dict[str, Any]) -> bool:
-    """Whether both name one socket; the relay's is relative to its own folder."""
+def _sockets(place: str) -> list[str]:
+    try:
+        return sorted(name for name in os.listdir(place) if name.endswith(".sock"))
+    except OSError:
+        return []
+
+
+def _forget(path: str) -> None:
+    with suppress(OSError):
+        os.unlink(path)
+
+
+def _looked_for() -> str:
+    """Where they are looked for, and where there are some that another environment would look for."""
+    text = f"control sockets are looked for in {folder()}"
+    number = os.getuid()
+    for other in (f"/run/user/{number}/vhostspy", f"/tmp/vhostspy-{number}"):
+        if other != folder() and _sockets(other):
+            text += f"; there are some in {other}, for another XDG_RUNTIME_DIR or TMPDIR"
+    return text
+
+
+def _path(status: dict[str, Any], end: str) -> str:
+    """The name of a relay's socket; from the relay's own folder, where it is relative to that."""
+    told = str(status.get(end))
+    if told.startswith(("/", "@", "fd:")):
+        return told
+    try:
+        return os.path.join(os.readlink(f"/proc/{int(status['pid'])}/cwd"), told)
+    except (OSError, KeyError, ValueError):
+        return told
+
+
+def _same(name: str, told: str) -> bool:
+    """Whether both name one socket."""
     if name == told:
         return True
     if name.startswith(("@", "fd:")) or told.startswith(("@", "fd:")):
         return False
-    theirs = told
-    if not told.startswith("/"):
-        try:
-            theirs = os.path.join(os.readlink(f"/proc/{int(status['pid'])}/cwd"), told)
-        except (OSError, KeyError, ValueError):
-            return False
-    return os.path.realpath(name) == os.path.realpath(theirs)
+    return os.path.realpath(name) == os.path.realpath(told)
