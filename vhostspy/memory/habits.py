@@ -14,7 +14,7 @@ _WAITING: Mapping[str, Callable[[int], bool]] = {
     "console": lambda queue: queue % 2 == 0,
     "input": lambda queue: queue == 0,
     "scsi": lambda queue: queue == 1,
-    "sound": lambda queue: queue in (1, 3),
+    "sound": lambda queue: queue in (1, 2, 3),  # what is to be played waits for its time, or for a start
     "gpio": lambda queue: queue == 1,
     "balloon": lambda queue: queue == 2,
     "bluetooth": lambda queue: queue == 1,
@@ -25,7 +25,7 @@ _WAITING: Mapping[str, Callable[[int], bool]] = {
     "scmi": lambda queue: queue == 1,
     "video-encoder": lambda queue: queue == 1,
     "video-decoder": lambda queue: queue == 1,
-    "rng": lambda queue: False,
+    "rng": lambda queue: True,  # entropy comes when it comes
 }
 _SERVED = frozenset({"block", "fs", "gpu", "crypto", "i2c", "pmem", "spi", "rpmb"})
 

@@ -16,7 +16,7 @@ from vhostspy.memory.ring import Ring
 from vhostspy.memory.sample import rings_of
 
 from .replies import SECOND, age
-from .rule import Breach, Case, Moment, Outcome, event, reply, rule
+from .rule import Breach, Case, Moment, Outcome, Severity, event, reply, rule
 
 AVAILABLE = "VIRTIO 1.3, The Virtqueue Available Ring"
 USED = "VIRTIO 1.3, The Virtqueue Used Ring"
@@ -25,8 +25,14 @@ DESCRIPTORS = "VIRTIO 1.3, The Virtqueue Descriptor Table"
 STATES = "vhost-user, Ring states"
 SUSPENDED = "vhost-user, Suspended device state"
 TRACKING = "vhost-user, Inflight I/O tracking"
-#: a ring that has not gone on for so long stands still
+#: a ring that has not gone on for so long stands still, as seen in so many samples: a fast one may come by the same
+#: place again
 STILL_NS = SECOND
+STILL_SAMPLES = 3
+#: and for so long where the device has seen all that waits: a disk may take its time
+SLOW_NS = 10 * SECOND
+#: back-ends that move the index behind which they want a kick as soon as they take a request
+_SAY = ("libvhost-user",)
 SAMPLE = event("sample")
 _STOPS = ("GET_VRING_BASE", "GET_VRING_BASE_SKIP_DRAIN")
 
@@ -37,12 +43,16 @@ class Still(NamedTuple):
     ring: Ring
     #: the message that started it: a ring that was set up anew is another
     no: int
-    #: since when used is the same
+    #: since when something waits and used is the same, and in how many samples
     since_ns: int
-    #: kicks when ``available`` last moved, and whether it was seen to move
-    kicks: int | None
-    moved: bool
-    told: bool = False
+    samples: int = 1
+    #: the driver was seen to pass the index at which the device wanted a kick, and the kicks before that
+    passed: bool = False
+    kicks: int | None = None
+    #: the device has been seen to say what it knows of before it was used
+    says: bool = False
+    #: how bad it was when that was told: 1 a note, 2 more
+    told: int = 0
 
 
 def _standing(moment: Moment) -> list[tuple[Ring, Still]]:
@@ -55,19 +65,16 @@ def _standing(moment: Moment) -> list[tuple[Ring, Still]]:
     for ring in rings_of(moment.event.facts):
         last: Still | None = rings.get(ring.number)
         no = _set_up(moment, ring)
-        if last is None or last.no != no or (last.ring.used, last.ring.used_wrap) != (ring.used, ring.used_wrap):
-            still = Still(ring, no, moment.event.monotonic_ns, ring.kicks, False)
+        now_ns = moment.event.monotonic_ns
+        if last is None or last.no != no:
+            still = Still(ring, no, now_ns, says=_says(ring))
         else:
-            moved = (last.ring.available, last.ring.available_wrap) != (ring.available, ring.available_wrap)
-            before = last.ring.in_flight == 0
-            still = Still(
-                ring,
-                no,
-                moment.event.monotonic_ns if moved and before else last.since_ns,
-                last.ring.kicks if moved else last.kicks,
-                moved or last.moved,
-                last.told and not (moved and before),
-            )
+            passed = _passed(last.ring, ring)
+            still = last._replace(ring=ring, samples=last.samples + 1, says=last.says or _says(ring))
+            if (last.ring.used, last.ring.used_wrap) != (ring.used, ring.used_wrap) or not _waits(last.ring):
+                still = still._replace(since_ns=now_ns, samples=1, passed=False, told=0)
+            if passed:
+                still = still._replace(passed=True, kicks=last.ring.kicks)
         rings[ring.number] = still
         now.append((ring, still))
     notes["now"], notes["at"] = now, (moment.event.monotonic_ns, id(moment.event))
@@ -79,10 +86,44 @@ def _set_up(moment: Moment, ring: Ring) -> int:
     return 0 if known is None or known.kick is None else known.kick.no
 
 
-def _tell(moment: Moment, ring: Ring, still: Still) -> None:
-    moment.memory.of("VU-MEMR")["rings"][ring.number] = still._replace(told=True)
+def _waits(ring: Ring) -> bool:
+    """The device has something to do here."""
+    return bool(ring.in_flight) and ring.started and ring.enabled
+
+
+def _knows_all(ring: Ring) -> bool:
+    """The device has said so, and no kick waits for it."""
+    if ring.layout != "split" or ring.available_event is None or ring.no_notify or ring.kick_count:
+        return False
+    return ring.available_event == ring.available
+
+
+def _says(ring: Ring) -> bool:
+    """The device wants a kick behind more than it has used: it says what it knows of as soon as it does."""
+    if ring.layout != "split" or ring.available_event is None or ring.used is None or not ring.in_flight:
+        return False
+    return 0 < (ring.available_event - ring.used) & 0xFFFF <= ring.in_flight
+
+
+def _passed(last: Ring, ring: Ring) -> bool:
+    """From one sample to the next the driver passed the index behind which a kick was wanted, all the time; before
+    that no kick was left that could be taken for this one."""
+    if ring.layout != "split" or ring.available is None or last.available is None or last.kick_count != 0:
+        return False
+    if ring.available_event is None or ring.available_event != last.available_event or ring.used != last.used:
+        return False
+    return (ring.available - ring.available_event - 1) & 0xFFFF < (ring.available - last.available) & 0xFFFF
+
+
+def _news(moment: Moment, ring: Ring, still: Still, severity: Severity) -> bool:
+    """Whether this is worse than what was told of it; it is now."""
+    told = 1 if severity == "note" else 2
+    if told <= still.told:
+        return False
     notes = moment.memory.of("VU-MEMR")
-    notes["now"] = [(one, known._replace(told=True) if one is ring else known) for one, known in notes["now"]]
+    notes["rings"][ring.number] = still._replace(told=told)
+    notes["now"] = [(one, known._replace(told=told) if one is ring else known) for one, known in notes["now"]]
+    return True
 
 
 def _stuck(moment: Moment) -> list[tuple[Ring, Still, int]]:
@@ -90,8 +131,7 @@ def _stuck(moment: Moment) -> list[tuple[Ring, Still, int]]:
     found = []
     for ring, still in _standing(moment):
         for_ns = moment.event.monotonic_ns - still.since_ns
-        waiting = ring.in_flight and ring.started and ring.enabled and not ring.moving
-        if not waiting or for_ns < STILL_NS or still.told or ring.problem:
+        if not _waits(ring) or ring.moving or ring.problem or still.samples < STILL_SAMPLES or for_ns < STILL_NS:
             continue
         habit = waits(moment.after.device, ring.number)
         if habit or (habit is None and ring.full):
@@ -106,50 +146,60 @@ def _kick_lost(ring: Ring, still: Still) -> int | None:
         return None
     if ring.layout != "split" or (ring.available - ring.available_event - 1) & 0xFFFF >= ring.size:
         return None  # the device knows of all that is there
-    if still.moved and still.kicks is not None and ring.kicks == still.kicks:
+    if still.passed and still.kicks is not None and ring.kicks == still.kicks:
         return FRONT_END
     return BACK_END
 
 
 @rule(
     "VU-MEMR-01", "warning", "a started ring in which buffers wait goes on", STATES, on=SAMPLE,
-    notes="Nothing used for a second. Rings that wait by their nature are left out: those to receive.",
+    notes="Nothing used for a second; a note up to ten where the device says that it has seen all that waits. Rings "
+    "that wait by their nature are left out: those to receive.",
 )  # fmt: skip
 def stands_still(moment: Moment) -> Outcome:
     breaches = []
     for ring, still, for_ns in _stuck(moment):
         if _kick_lost(ring, still) is not None:
             continue
-        _tell(moment, ring, still)
+        busy = _knows_all(ring) and for_ns < SLOW_NS
+        severity: Severity = "note" if busy or waits(moment.after.device, ring.number) is None else "warning"
+        if not _news(moment, ring, still, severity):
+            continue
         text = (
             f"ring {ring.number}: expected the back-end to use what is available, nothing was for {age(for_ns)}: "
             f"available index {ring.available}, used index {ring.used}, {ring.in_flight} in flight"
         )
-        if ring.kick_count:
+        if _knows_all(ring):
+            text += "; the device has seen all of them"
+        elif ring.kick_count and not ring.no_notify:
             text += f"; the kick eventfd counts {ring.kick_count}, which nobody takes"
-        elif ring.kick_count == 0 and not ring.no_notify:
+        elif ring.no_notify:
+            text += "; the device wants no kicks"
+        elif ring.kick_count == 0:
             text += "; the kick eventfd counts nothing, so its kick was taken, or there was none"
-        unknown = waits(moment.after.device, ring.number) is None
-        breaches.append(Breach(text, BACK_END, severity="note" if unknown else None))
+        breaches.append(Breach(text, BACK_END, severity=severity))
     return breaches
 
 
 @rule(
     "VU-MEMR-02", "error", "a kick leads to a look at the ring", NOTIFICATIONS, on=SAMPLE,
-    notes="The device asked to be told of these buffers, its eventfd counts nothing, and it does not go on.",
+    notes="The device asked to be told of these buffers, its eventfd counts nothing, and it does not go on. A warning "
+    "where it took the kick and may be busy: of devices that say what they know of only when they are done.",
 )  # fmt: skip
 def kick_lost(moment: Moment) -> Outcome:
     breaches = []
     for ring, still, for_ns in _stuck(moment):
         who = _kick_lost(ring, still)
-        if who is None:
+        # a device may be busy with the first of them, and say so only when it is done
+        says = still.says or moment.memory.peers.known(BACK_END, _SAY) is not None
+        severity: Severity = "error" if says or who == FRONT_END else "warning"
+        if who is None or not _news(moment, ring, still, severity):
             continue
-        _tell(moment, ring, still)
         what = "the kick was taken from the eventfd" if who == BACK_END else "no kick was seen"
         breaches.append(Breach(
             f"ring {ring.number}: expected a kick behind index {ring.available_event} to be followed by the back-end, "
             f"{what} and nothing was used for {age(for_ns)}: available index {ring.available}, used index {ring.used}",
-            who,
+            who, severity=severity,
         ))  # fmt: skip
     return breaches
 
@@ -178,8 +228,8 @@ def _ahead(ring: Ring) -> int:
 
 
 def _behind(ring: Ring) -> bool:
-    """Used is ahead of available by less than half the numbers."""
-    return _ahead(ring) >= 0x8000
+    """Used is ahead of available by at most half the numbers; the largest ring is as large as that."""
+    return _ahead(ring) > ring.size and _ahead(ring) >= 0x8000
 
 
 def _twice(moment: Moment, rule_id: str, wrong: object, who: int, text: str) -> Outcome:
