@@ -11,16 +11,18 @@ import stat
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vhostspy.capture.reader import CaptureError, Reader
 from vhostspy.errors import Failure, WrongUse
 from vhostspy.inspection import Attachment, NoRelay, Seen, find
 from vhostspy.inspection.sampling import event_of
+from vhostspy.launch.process import more_descriptors
 from vhostspy.memory.chain import Chain
 from vhostspy.memory.inflight import queue_of
 from vhostspy.memory.progress import Pace, Progress
-from vhostspy.memory.sample import rings_of
+from vhostspy.memory.ring import Ring
+from vhostspy.memory.sample import ring_facts, rings_of
 from vhostspy.message import Event, Finding, end_name
 from vhostspy.output.json import Json
 from vhostspy.output.rings import dirty_lines, inflight_lines, table
@@ -61,6 +63,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(options: Namespace) -> int:
     if options.what is not None and _is_capture(options.what):
         return _recorded(options)
+    more_descriptors()
     try:
         attachment = Attachment(find(options.what), options.device, Rules())
     except NoRelay as none:
@@ -121,6 +124,7 @@ class Live:
         while True:
             self._follow()
             if self.attachment.ended:
+                sys.stderr.write("the relay has ended\n")
                 return 0
             left = end - time.monotonic()
             if left <= 0:
@@ -135,6 +139,7 @@ class Live:
         self.attachment.follow()
         for seen in self.attachment.endings:
             self._show([seen if self.options.chains else seen._replace(chains={})], ended=True)
+            self.progress.forget(seen.session.number)
 
     def _with_what_was_asked(self, seen: Seen) -> Seen:
         seen = self.attachment.with_problems(seen)
@@ -161,11 +166,12 @@ class Live:
             lines = block(seen.session, event, self._paces(seen), seen.requests, seen.chains, more, ended)
             at = time.strftime("%H:%M:%S", time.localtime(event.time_ns / 1e9))
             self.found += [f"{at} session {event.session} {finding_line(finding)}" for finding in event.findings]
+            del self.found[:-MOST_FOUND]
             text.append("\n".join((*lines, "", "")))
         if not text and not self.options.json:
             text = ["no session now\n"]
         if self.screen and self.found:
-            text.append("found so far\n" + "".join(f"  {line}\n" for line in self.found[-MOST_FOUND:]))
+            text.append("found so far\n" + "".join(f"  {line}\n" for line in self.found))
         sys.stdout.write((_CLEAR if self.screen and not ended else "") + "".join(text))
         sys.stdout.flush()
 
@@ -206,10 +212,8 @@ def _recorded(options: Namespace) -> int:
     if options.chains:
         raise WrongUse("--chains looks at a running relay; a capture has no buffers' addresses")
     pipeline = Pipeline(options.device, Rules())
-    progress, write = Progress(), Json()
-    #: the last of each session, and what was found in all
-    last: dict[int, tuple[Event, dict[int, Pace]]] = {}
-    findings: dict[int, list[Finding]] = {}
+    write = Json()
+    sessions: dict[int, Sampled] = {}
     try:
         with Reader(options.what) as reader:
             for record in reader:
@@ -218,25 +222,54 @@ def _recorded(options: Namespace) -> int:
                         continue
                     if options.json:
                         sys.stdout.write(write.event(item))
-                    findings.setdefault(item.session, []).extend(item.findings)
-                    rings = rings_of(item.facts)
-                    last[item.session] = (
-                        item,
-                        {ring.number: progress.feed(item.session, ring, item.monotonic_ns) for ring in rings},
-                    )
+                    if item.session in pipeline.sessions:
+                        sampled = sessions.setdefault(item.session, Sampled())
+                        sampled.add(item, pipeline.sessions[item.session])
     except CaptureError as error:
         raise WrongUse(f"{options.what}: {error}") from None
-    if not last:
+    if not sessions:
         raise Failure(f"{options.what}: no samples of rings in it; record with --sample-rings SECONDS")
     if options.json:
         return 0
-    for number, (event, paces) in sorted(last.items()):
-        listed = event.facts.get("inflight")
+    for _, sampled in sorted(sessions.items()):
+        sys.stdout.write("\n".join((*sampled.lines(), "", "")))
+    return 0
+
+
+class Sampled:
+    """What a capture's samples tell of one session: each ring as it was seen last, and what was found in all.
+
+    Of many rings a sample is several records, of which the first has what is not about rings.
+    """
+
+    session: Session
+    last: Event
+
+    def __init__(self) -> None:
+        self._rings: dict[int, Ring] = {}
+        self._facts: dict[str, Any] = {}
+        self._paces: dict[int, Pace] = {}
+        self._progress = Progress()
+        self._findings: list[Finding] = []
+
+    def add(self, sample: Event, session: Session) -> None:
+        self.session, self.last = session, sample
+        self._findings += sample.findings
+        rings = rings_of(sample.facts)
+        for ring in rings:
+            self._rings[ring.number] = ring
+            self._paces[ring.number] = self._progress.feed(session.number, ring, sample.monotonic_ns)
+        if not rings or min(self._rings) == rings[0].number:
+            self._facts = {name: sample.facts.get(name) for name in ("why", "inflight", "requests")}
+
+    def lines(self) -> list[str]:
+        listed, texts = self._facts["inflight"], self._facts["requests"]
         queues = [queue_of(one) for one in listed] if isinstance(listed, list) else []
         more = inflight_lines([queue for queue in queues if queue is not None])
-        requests = event.facts.get("requests")
-        known = {int(ring): texts for ring, texts in requests.items()} if isinstance(requests, dict) else {}
-        event = event._replace(findings=tuple(findings[number]))
-        lines = block(pipeline.sessions[number], event, paces, known, more=more)
-        sys.stdout.write("\n".join((*lines, "", "")))
-    return 0
+        known = {}
+        for number in self._rings:
+            found = texts.get(str(number)) if isinstance(texts, dict) else None
+            known[number] = [one for one in found if isinstance(one, str)] if isinstance(found, list) else []
+        facts = {"why": self._facts["why"], "rings": [ring_facts(ring) for _, ring in sorted(self._rings.items())]}
+        whole = self.last._replace(facts=facts, findings=tuple(self._findings))
+        return block(self.session, whole, self._paces, known, more=more)

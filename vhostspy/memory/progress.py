@@ -53,6 +53,12 @@ class Progress:
             rate = ((ring.used - last.sampled) & 0xFFFF) * 1e9 / (now_ns - last.seen_ns)
         return Pace(now_ns - since_ns, rate)
 
+    def forget(self, session: int) -> None:
+        """It has ended."""
+        for known in (self._last, self._dirty):
+            for key in [key for key in known if key[0] == session]:
+                del known[key]
+
     def dirtied(self, session: int, region: Dirty, now_ns: int) -> float | None:
         """Pages a second that became dirty since the sample before, at least: its reader may have cleared some."""
         key = session, region.guest_address

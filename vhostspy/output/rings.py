@@ -52,7 +52,7 @@ def chain_line(chain: Chain) -> str:
         words.append(f"{'writes' if writes else 'reads'} {places}")
     more = len(chain.buffers) - _MOST_BUFFERS
     words += [f"{more} more"] if more > 0 else []
-    words += [chain.problem] if chain.problem else []
+    words += [chain.problem or chain.unknown] if chain.problem or chain.unknown else []
     indirect = ", by an indirect table" if chain.indirect else ""
     return f"chain {chain.head}{indirect}: {', '.join(words) or 'no buffers'}"
 
@@ -99,9 +99,9 @@ def _since(pace: Pace | None) -> str:
 
 def _remarks(ring: Ring, device: str | None) -> Iterator[str]:
     if ring.problem:
-        yield ring.problem
+        yield escape(ring.problem)
     if ring.chain:
-        yield ring.chain
+        yield escape(ring.chain)
     if ring.full:
         yield "full" + (" of buffers to receive into" if waits(device, ring.number) else "")
     if ring.layout == "packed":
