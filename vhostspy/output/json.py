@@ -8,11 +8,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vhostspy.capture.record import LATE_FDS, UNSURE_FDS, Descriptor
 from vhostspy.dissectors.codec import Context
 from vhostspy.message import SPY, Event, Finding, Message, end_name
+
+from .form import Form
+
+if TYPE_CHECKING:
+    from vhostspy.session.state import Session
+
+    from .summary import Summary
 
 #: without -x, this much of a message's octets
 MOST_OCTETS = 4096
@@ -34,8 +41,10 @@ _MOST_KEPT = 256
 _MOST_PARTS = 8192
 
 
-class Json:
+class Json(Form):
     """Writes one capture's items as lines."""
+
+    samples = True
 
     def __init__(self, octets: bool = False) -> None:
         self.most_octets = None if octets else MOST_OCTETS
@@ -103,6 +112,9 @@ class Json:
         if event.findings:
             values["findings"] = [finding(one, event.protocol) for one in event.findings]
         return _encode(values) + "\n"
+
+    def summary(self, summary: Summary, sessions: Mapping[int, Session]) -> str:
+        return self.event(summary.as_event(sessions))
 
 
 def _same(message: Message) -> dict[str, Any]:

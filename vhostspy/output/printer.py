@@ -16,10 +16,11 @@ from vhostspy.message import Event, Message
 from vhostspy.pipeline import Item, Pipeline
 
 from .findings import Report, without_accepted
+from .form import Form
 from .json import Json
 from .naming import Naming
 from .summary import Summary
-from .text import Look, Text
+from .text import LateText, Look, Text
 
 if TYPE_CHECKING:
     from vhostspy.filter import Filter
@@ -45,6 +46,13 @@ class Show(NamedTuple):
     heading: bool = False
 
 
+def form(show: Show, pipeline: Pipeline) -> Form:
+    """The form that was asked for."""
+    if show.json:
+        return Json(show.look.octets)
+    return LateText(show.look, Naming(pipeline, show.patient)) if show.look.verbose else Text(show.look)
+
+
 class _Held:
     """A message that waits for its verdict; None: not known yet."""
 
@@ -67,21 +75,14 @@ class Printer:
         self._only_findings = show.findings
         self._write = write
         self._filter = show.filter
-        self._json = Json(show.look.octets) if show.json else None
-        self._text = Text(show.look)
-        self._samples = show.json or show.look.verbose
-        self._line: Callable[[Message], str] = self._json.message if self._json else self._text.message
-        self._event_line: Callable[[Event], str] = self._json.event if self._json else self._text.event
-        self._naming: Naming | None = None
-        if show.look.verbose and not show.json:
-            self._naming = Naming(pipeline, show.patient)
-            self._line = self._event_line = self._named
+        self._form = form(show, pipeline)
+        self._line = self._form.message
         #: times count from a message that was there already
         self._begun = False
         self._held: deque[_Held] | None = deque() if show.filter is not None and show.filter.pending else None
         self._undecided: dict[tuple[int, int], _Held] = {}
-        if show.heading and not show.json:
-            write(self._text.heading())
+        if show.heading:
+            write(self._form.heading())
 
     def items(self, items: Iterable[Item]) -> None:
         for item in items:
@@ -103,30 +104,16 @@ class Printer:
             held.answered = False
         self._undecided.clear()
         self._release()
-        if self._naming is not None:
-            self._write(self._lines(self._naming.finish()))
-        if self.summary is None:
-            return
-        if self._json is not None:
-            self._write(self._json.event(self.summary.as_event(self.pipeline.sessions)))
-        else:
-            self._write("\n".join((*self.summary.lines(self.pipeline.sessions), "")))
-
-    def _named(self, item: Item) -> str:
-        """The lines of what can be shown now."""
-        assert self._naming is not None
-        if isinstance(item, Message):
-            self._text.seen(item)
-        return self._lines(self._naming.feed(item))
-
-    def _lines(self, items: Iterable[Item]) -> str:
-        text = self._text
-        return "".join([text.message(item) if isinstance(item, Message) else text.event(item) for item in items])
+        rest = self._form.rest()
+        if rest:
+            self._write(rest)
+        if self.summary is not None:
+            self._write(self._form.summary(self.summary, self.pipeline.sessions))
 
     def _pass_over(self, item: Item) -> None:
         """It is counted, and not shown."""
         if isinstance(item, Message):
-            self._text.seen(item)
+            self._form.seen(item)
             if self.summary is not None:
                 self.summary.add(item)
 
@@ -138,19 +125,19 @@ class Printer:
             return
         if not self._begun:
             self._begun = True
-            self._text.seen(message)
+            self._form.seen(message)
         if self._held is not None:
             self._hold(message, self._held)
         elif self._filter(message):
             self._write(self._line(message))
 
     def _event(self, event: Event) -> None:
-        if event.event == "sample" and not (event.findings or self._samples):
+        if event.event == "sample" and not (event.findings or self._form.samples):
             return  # there are many, and programs can have them all
         if self._held is not None and event.event in ("waiting", "unanswered"):
             self._decide((event.session, event.facts.get("no", 0)), False)
         if self._filter is None or event.event in ALWAYS:
-            self._write(self._event_line(event))
+            self._write(self._form.event(event))
 
     def _hold(self, message: Message, queue: deque[_Held]) -> None:
         held = _Held(message)

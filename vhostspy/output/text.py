@@ -7,15 +7,23 @@ matters of its members, descriptors; an answer names its request and how long it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from vhostspy.capture.record import LATE_FDS, UNSURE_FDS, Descriptor
 from vhostspy.message import Event, Message, end_name
 
+from .form import Form
 from .members import members
+from .naming import Naming
 from .units import duration, escape, hex_dump, plural, seconds, size
+
+if TYPE_CHECKING:
+    from vhostspy.pipeline import Item
+    from vhostspy.session.state import Session
+
+    from .summary import Summary
 
 #: below a message, its members begin here
 INDENT = " " * 6
@@ -32,11 +40,12 @@ class Look(NamedTuple):
     colour: bool = False
 
 
-class Text:
+class Text(Form):
     """Writes one capture's items; times count from its first message."""
 
     def __init__(self, look: Look) -> None:
         self.look = look
+        self.samples = look.verbose
         self._paint: Callable[[str, str], str] = _painted if look.colour else _plain
         self._start_ns: int | None = None
         self._before_ns = 0
@@ -45,12 +54,12 @@ class Text:
         self._middles: dict[tuple[object, ...], str] = {}
 
     def heading(self) -> str:
-        """What the columns are, for the top of a screen."""
+        """What the columns are."""
         line = f"{'#':>4}  {'time':>9}  {'Δ':>7}  {'channel':<8} {'from':<11}  {'message':<24}  info"
         return f"{self._paint(line, '2')}\n"
 
     def seen(self, message: Message) -> None:
-        """A message that is not shown; times still count from the first one of all."""
+        # times count from the first one of all
         if self._start_ns is None:
             self._start_ns = self._before_ns = message.monotonic_ns
 
@@ -104,6 +113,9 @@ class Text:
         line = f"      {time:>9}  {self._paint(f'── {about}{text}', colour.get(event.event, '36'))}\n"
         return line + "".join(f"{one}\n" for one in self._findings(event)) if event.findings else line
 
+    def summary(self, summary: Summary, sessions: Mapping[int, Session]) -> str:
+        return "\n".join((*summary.lines(sessions), ""))
+
     def _findings(self, item: Message | Event) -> Iterator[str]:
         for one in item.findings:
             who = "both ends" if one.who == 2 else "?" if one.who is None else end_name(item.protocol, one.who)
@@ -124,6 +136,28 @@ class Text:
             if message.original is not None:
                 yield f"{INDENT}came as"
                 yield from hex_dump(message.original, INDENT)
+
+
+class LateText(Text):
+    """Text in which some items are kept back until their bits can be named (``naming``)."""
+
+    def __init__(self, look: Look, naming: Naming) -> None:
+        super().__init__(look)
+        self._naming = naming
+
+    def message(self, message: Message) -> str:
+        self.seen(message)
+        return self._lines(self._naming.feed(message))
+
+    def event(self, event: Event) -> str:
+        return self._lines(self._naming.feed(event))
+
+    def rest(self) -> str:
+        return self._lines(self._naming.finish())
+
+    def _lines(self, items: Iterable[Item]) -> str:
+        one, other = super().message, super().event
+        return "".join([one(item) if isinstance(item, Message) else other(item) for item in items])
 
 
 _SEVERITY_COLOURS = {"error": "31", "warning": "33", "note": "36"}
