@@ -11,6 +11,7 @@ from textual.screen import Screen as TextualScreen
 
 from vhostspy.errors import Failure, nearest
 from vhostspy.filter import Filter
+from vhostspy.message import Event, Finding
 from vhostspy.output.units import escape, plural
 from vhostspy.session.state import Session
 
@@ -52,6 +53,9 @@ class Screen(Giving):
         self._looking: Looking | None = None
         #: findings up to this row have been told
         self._told = -1
+        self._rows_seen = 0
+        #: what the relay said that it is trying
+        self._trying = ""
 
     # -- live
 
@@ -73,9 +77,24 @@ class Screen(Giving):
         """Called at each tick: what the relay says is for people."""
         if self.relay is not None:
             for text in self.relay.heard():
-                self.say(escape(text.removeprefix("vhostspy: ")), "note")
+                text = escape(text.removeprefix("vhostspy: "))
+                if "trying again" in text:
+                    self._trying = text
+                self.say(text, "note")
+            self._tell_fault()
         if self.feed.live:
             self._tell_findings()
+
+    def _tell_fault(self) -> None:
+        """What the relay was trying is done, or given up, when something else comes."""
+        rows, self._rows_seen = self._rows_seen, self.feed.rows
+        if self.feed.rows == rows:
+            return
+        last = self.feed.item(self.feed.rows - 1)
+        if isinstance(last, Event) and last.event == "fault":
+            self.say(escape(last.text), "warning")
+        elif self._trying and self.key_bar.said == (self._trying, "note"):
+            self.say("")
 
     def _tell_findings(self) -> None:
         """Findings, as they come: the last of them in the bottom line."""
@@ -83,9 +102,19 @@ class Screen(Giving):
         while row is not None and row > self._told:
             self._told = row
             for one in self.feed.item(row).findings:
-                text = f"{SIGNS[SEVERITIES[one.severity]]} #{one.no} {escape(one.text)} ({one.rule}; ! goes there)"
-                self.say(text, one.severity)
+                self.say(self._told_of(row, one), one.severity)
             row = self.feed.next_finding(row, 1)
+
+    def _told_of(self, row: int, one: Finding) -> str:
+        """A finding in one line, which ends with the key that leads to it."""
+        store = self.store
+        focus = self.feed.rows - 1 if store.follow and store.paused_at is None else store.focus
+        key = next((key for key, step in (("!", 1), ("@", -1)) if self.feed.next_finding(focus, step) == row), "")
+        before = f"{SIGNS[SEVERITIES[one.severity]]} "
+        behind = f" ({one.rule}{f'; {key} goes there' if key else ''})"
+        room = max(20, self.size.width - len(before) - len(behind) - 2)
+        text = escape(one.text)
+        return f"{before}{text if len(text) <= room else text[: room - 1] + '…'}{behind}"
 
     def action_leave(self) -> None:
         relay = self.relay

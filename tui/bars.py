@@ -12,7 +12,7 @@ from textual.containers import Horizontal, Vertical
 from textual.strip import Strip
 from textual.widgets import Input, Static
 
-from .keys import KEYS
+from .keys import KEYS, Key
 from .line import Span
 from .pane import Drawn
 
@@ -60,13 +60,16 @@ class Keys(Drawn, can_focus=False):
         spans: list[Span] = [(" ", "plain")]
         self._places = []
         at = 1
+        room = width - 1 - sum(_room(key) for key in KEYS if key.always)
         for key in KEYS:
             if not key.label:
                 continue
+            if not key.always:
+                room -= _room(key)
+                if room < 0:
+                    continue
             shown = key.shown.split()[0]
-            size = len(shown) + 1 + len(key.label)
-            if at + size > width:
-                break
+            size = _room(key) - 2
             self._places.append((at, at + size, key.action))
             spans += [(shown, "title"), (f" {key.label}", "dim"), ("  ", "plain")]
             at += size + 2
@@ -79,6 +82,11 @@ class Keys(Drawn, can_focus=False):
         for begin, end, action in self._places:
             if begin <= event.x < end:
                 await self.app.run_action(action)
+
+
+def _room(key: Key) -> int:
+    """Cells that a key and its word take in the bottom line, with the gap behind them."""
+    return len(key.shown.split()[0]) + 1 + len(key.label) + 2
 
 
 class Completer(Protocol):

@@ -91,8 +91,8 @@ class Choosing(Parts):
 
     # -- jumps
 
-    def go_to(self, row: int | None, nothing: str = "") -> None:
-        """Jump to a row, or say that there is none."""
+    def go_to(self, row: int | None, nothing: str = "", said: str = "") -> None:
+        """Jump to a row, and say something about it, or that there is none."""
         if row is None:
             self.say(nothing, "warning")
             return
@@ -100,6 +100,8 @@ class Choosing(Parts):
         self.listed.moved(middle=True)
         if not shown:
             self.say("that message was hidden: all are shown again", "warning")
+        elif said:
+            self.say(said)
 
     def go_to_text(self, text: str) -> str | None:
         """To a message's number, or to a time since the first message (``3.5s``); gives what is wrong."""
@@ -128,9 +130,16 @@ class Choosing(Parts):
         return min(low, self.feed.rows - 1) if self.feed.rows else None
 
     def action_finding(self, step: int) -> None:
-        where = "after" if step > 0 else "before"
+        """The next one; behind the last comes the first. Who looks at the end of a live session has all before him."""
         more = " so far; the capture is still being read" if self.feed.progress < 1 else ""
-        self.go_to(self.store.next_finding(step), f"no finding {where} this message{more}")
+        row, said = self.store.next_finding(step), ""
+        if row is None:
+            row = self.store.edge_finding(step)
+            if row == self.store.focus:
+                self.say(f"no other finding{more}", "warning")
+                return
+            said = f"the {'first finding: none is below' if step > 0 else 'last finding: none is above'}{more}"
+        self.go_to(row, f"no finding{more}", said)
 
     def action_other(self) -> None:
         self.go_to(self.store.other, "it has no other half: no answer is due, or none has come")

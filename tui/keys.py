@@ -16,6 +16,8 @@ class Key(NamedTuple):
     group: str
     #: a word for the bottom line; "" keeps it out of there
     label: str = ""
+    #: it is in the bottom line however narrow the screen is
+    always: bool = False
 
 
 KEYS = (
@@ -62,10 +64,10 @@ KEYS = (
     Key("y", "y", "copy", "copy the message: text, JSON, scapy or C", "giving away"),
     Key("w", "w", "wireshark", "open the capture in Wireshark, at this message", "giving away"),
     Key("colon", ":", "command", "a command; Tab completes it", "the screen", "command"),
-    Key("question_mark", "?", "help", "this list", "the screen", "help"),
+    Key("question_mark", "?", "help", "this list", "the screen", "help", True),
     Key("plus", "+ -", "grow(1)", "a larger, a smaller list", "the screen"),
     Key("minus", "", "grow(-1)", "", "the screen"),
     Key("T", "T", "theme", "the next theme", "the screen"),
-    Key("q", "q", "quit_or_back", "back; from the list: quit", "the screen", "quit"),
+    Key("q", "q", "quit_or_back", "back; from the list: quit", "the screen", "quit", True),
 )
 GROUPS = ("moving", "choosing", "looking", "live", "giving away", "the screen")

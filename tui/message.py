@@ -61,7 +61,7 @@ def _message(
     yield line(
         (escape(title(message)), "error" if bad else "strong"),
         ("  ", "plain"),
-        (f"{('→', '←', '·')[sender]} {end_name(message.protocol, sender)}", role),
+        (f"{('→', '←', '·')[sender]} from {end_name(message.protocol, sender)}", role),
         key=("title",),
         subject=message.name or "",
         octets=(0, len(message.data)),
@@ -187,7 +187,8 @@ def _event(feed: Feed, event: Event, width: int, mark: str | None) -> Iterator[L
     yield from wrapped(escape(event.text), "plain", width, key=("text",))
     yield from _findings(feed, event, width)
     for name, value in event.facts.items():
-        yield from _facts(feed, name, value, width, 1)
+        if value != "":
+            yield from _facts(feed, name, value, width, 1)
 
 
 def _facts(feed: Feed, name: str, value: object, width: int, depth: int) -> Iterator[Line]:

@@ -36,8 +36,8 @@ class Page(ModalScreen[Line | None]):
         every_s: float = 0.05,
     ) -> None:
         super().__init__()
-        self.pane = Pane(title, id="page")
-        self.pane.border_subtitle = hint
+        # a pane has a line above it only: what can be done here stands behind the title
+        self.pane = Pane("   ".join((title, *((hint,) if hint else ()), "Esc: back")), id="page")
         self._maker = maker
         self._work = work
         self._start = start

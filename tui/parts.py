@@ -26,7 +26,7 @@ from .line import Line, Span
 from .list import Head, MessageList
 from .message import CLOSED, message_lines
 from .pane import Octets, Pane
-from .state import CHANGED, state_lines
+from .state import CHANGED, WAITING, state_lines
 from .store import Store
 
 #: seconds between two looks at the feed, and how long each may take
@@ -34,6 +34,8 @@ TICK_S = 0.1
 BUDGET_S = 0.012
 #: while somebody presses keys, the feed gets less, for so long after each
 AWAKE_S, AWAKE_BUDGET_S = 0.25, 0.002
+#: a request of a live session that has no answer for so long stands
+_STANDS_NS = 1_000_000_000
 #: how long keys wait for what a line does that was typed before them
 _LINE_S = 0.5
 #: widths of the screen below which octets stand in eights, and below which one pane is shown at a time
@@ -289,7 +291,10 @@ class Parts(App[int]):
             return
         row = min(store.focus, self.feed.rows - 1)
         glance = self.feed.glance(row)
-        seen = (row, store.version, glance.partner, glance.severity, glance.studied, self.closed)
+        stands = glance.awaited and glance.partner is None
+        if self.feed.live:
+            stands = stands and self.now_ns() - glance.monotonic_ns > _STANDS_NS
+        seen = (row, store.version, glance.partner, glance.severity, glance.studied, self.closed, stands)
         if seen == self._details_row:
             return
         keep = self._details_row is not None
@@ -300,8 +305,8 @@ class Parts(App[int]):
         self.pane("state").make(lambda width: state_lines(self.feed, row, width, self.session_shown), keep=keep)
         item = self.feed.item(row)
         if not self.pane("state").has_focus:
-            # once it is known how long it is
-            self.call_after_refresh(self.pane("state").show_first, CHANGED)
+            # once it is known how long it is; of a request that stands unanswered, who waits
+            self.call_after_refresh(self.pane("state").show_first, WAITING if stands else CHANGED)
         self._state_title = f"session at #{item.no}" if isinstance(item, Message) else self._after(row)
         self._entitle()
 

@@ -22,6 +22,8 @@ from .line import BLANK, Line, Span, line
 
 #: what stands before a fact that the row in focus has changed
 CHANGED = "▌"
+#: the section of what has no answer yet
+WAITING = "waiting"
 #: what stands before the rest of a line that was broken
 _BELOW = "    "
 
@@ -86,7 +88,8 @@ def _broken(spans: tuple[Span, ...], width: int, entry: Entry) -> Iterator[Line]
     held: list[Span] = []
     room = width
     for text, role in spans:
-        if len(text) > room and any(part.strip() for part, _ in held):
+        # what stands before the line, a sign or an indent, is no line of its own
+        if len(text) > room and any(part.strip() for part, _ in held[1:]):
             yield Line(tuple(held), key=entry.key, row=entry.row, subject=entry.subject)
             held, room, text = [(_BELOW, "plain")], width - len(_BELOW), text.lstrip()
         while len(text) > max(room, 8):
@@ -121,7 +124,7 @@ def _head(session: Session, sessions: Mapping[int, Session], width: int) -> Iter
 def _sections(feed: Feed, session: Session | None, now_ns: int) -> Iterator[Section]:
     if session is None:
         return
-    yield Section("waiting", tuple(_waiting(feed, session, now_ns)))
+    yield Section(WAITING, tuple(_waiting(feed, session, now_ns)))
     yield Section("ended", ((Entry(("ended",), ((text, "warning"),)),) if (text := ended(session)) else ()))
     yield Section("virtio features", tuple(_features("virtio", session, None)))
     protocol = registry.PROTOCOLS.get(session.protocol)
@@ -142,7 +145,7 @@ def _waiting(feed: Feed, session: Session, now_ns: int) -> Iterator[Entry]:
         spans: tuple[Span, ...] = (
             (f"#{request.no} ", "link"),
             (f"{name}  ", "warning"),
-            (f"{who} since {duration(age)}", "dim"),
+            (f"{who} since {duration(age)}" if age else f"{who} from here on", "dim"),
         )
         yield Entry(("age", request.no), spans, feed.row_of(request.no), request.name or "")
 

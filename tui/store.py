@@ -299,6 +299,10 @@ class Store:
         """The next row with a finding, shown or not; None: there is none in that direction."""
         return self.feed.next_finding(self.focus, step)
 
+    def edge_finding(self, step: int = 1) -> int | None:
+        """The first row with a finding, or the last one; None: there is none at all."""
+        return self.feed.next_finding(-1 if step > 0 else self.feed.rows + 1, step)
+
     # -- pausing
 
     def pause(self) -> bool:

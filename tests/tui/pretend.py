@@ -131,7 +131,7 @@ class Pretend:
         return None
 
     def next_finding(self, row: int, step: int) -> int | None:
-        rows = range(row + 1, self.rows) if step > 0 else range(row - 1, -1, -1)
+        rows = range(row + 1, self.rows) if step > 0 else range(min(row, self.rows) - 1, -1, -1)
         return next((each for each in rows if self.items[each].findings), None)
 
     def findings_by_rule(self) -> Mapping[tuple[str, str], int]:

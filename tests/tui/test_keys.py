@@ -293,13 +293,17 @@ async def _(app: Screen, pilot: Pilot[int]) -> None:
     await press(app, pilot, "exclamation_mark")
     assert app.store.focus == 7
     await press(app, pilot, "exclamation_mark")
-    assert app.store.focus == 7 and "no finding after this message" in picture(app)
+    assert app.store.focus == 7 and "no other finding" in picture(app)
+    await press(app, pilot, "G", "exclamation_mark")
+    assert app.store.focus == 7 and "the first finding: none is below" in picture(app)
 
 
 @case("at,@")
 async def _(app: Screen, pilot: Pilot[int]) -> None:
     await press(app, pilot, "G", "at")
     assert app.store.focus == 7
+    await press(app, pilot, "g", "at")
+    assert app.store.focus == 7 and "the last finding: none is above" in picture(app)
 
 
 @case("m")

@@ -8,6 +8,7 @@ import pytest
 from textual.pilot import Pilot
 
 from vhostspy.cli import main
+from vhostspy.message import Event
 from vhostspy.tui.app import Screen
 from vhostspy.tui.feed import Feed
 from vhostspy.tui.live import Relay
@@ -76,9 +77,65 @@ def test_findings_are_told_as_they_come() -> None:
         growing.rows = 12
         app.while_live()
         await settle(app, pilot)
-        assert WRONG.text in picture(app).splitlines()[-1]
+        last = picture(app).splitlines()[-1]
+        assert WRONG.text in last and "@ goes there" in last
+        await press(app, pilot, "at")
+        assert app.store.focus == 7
 
     watching(Pretended(), test, growing)
+
+
+def test_a_long_finding_leaves_room_for_the_key_that_leads_to_it() -> None:
+    growing = feed(known=5, live=True)
+    growing.find(7, WRONG._replace(text="expected " + 40 * "and so on "))
+
+    async def test(app: Screen, pilot: Pilot[int]) -> None:
+        await press(app, pilot, "g")
+        growing.rows = 12
+        app.while_live()
+        await settle(app, pilot)
+        assert picture(app).splitlines()[-1].endswith(f"… ({WRONG.rule}; ! goes there)")
+        await press(app, pilot, "exclamation_mark")
+        assert app.store.focus == 7
+
+    watching(Pretended(), test, growing)
+
+
+def test_what_the_relay_tried_is_no_longer_said_when_something_comes() -> None:
+    relay = Pretended()
+    growing = feed(known=5, live=True)
+
+    async def test(app: Screen, pilot: Pilot[int]) -> None:
+        relay.says = ["vhostspy: b.sock: No such file or directory; trying again for 10 s"]
+        app.while_live()
+        await settle(app, pilot)
+        assert "trying again for 10 s" in picture(app).splitlines()[-1]
+        growing.rows = 6
+        app.while_live()
+        await settle(app, pilot)
+        assert "trying again" not in picture(app).splitlines()[-1]
+        gone = "b.sock: could not be reached within 10 s"
+        event = growing.items[23]
+        assert isinstance(event, Event)
+        growing.items[6] = event._replace(event="fault", text=gone)
+        growing.rows = 7
+        app.while_live()
+        await settle(app, pilot)
+        assert gone in picture(app).splitlines()[-1]
+
+    watching(relay, test, growing)
+
+
+def test_who_waits_is_in_sight_when_a_request_stands() -> None:
+    growing = feed(known=23, live=True)
+
+    async def test(app: Screen, pilot: Pilot[int]) -> None:
+        app.now_ns = lambda: growing.items[22].monotonic_ns + 3_000_000_000
+        app.update_all()
+        await settle(app, pilot)
+        assert "not answered" in picture(app) and "front-end from here on" in picture(app)
+
+    on_screen(test, growing, size=(120, 24))
 
 
 def test_what_the_relay_says_is_told() -> None:

@@ -73,7 +73,7 @@ def test_pair_s_live(folder: Path) -> None:
         assert qemu.ended(FIRMWARE) == 1
         terminal.wait_for("session 1 ends")
         terminal.press("/", "set_vring_kick", "Enter")
-        terminal.wait_for("SET_VRING_KICK  → front-end")
+        terminal.wait_for("SET_VRING_KICK  → from front-end")
         terminal.press("r")
         terminal.wait_for("rings at #")
         terminal.press("q")

@@ -91,6 +91,7 @@ def _rules(options: Namespace) -> Rules:
 
 def watch(relay: Relay, options: Namespace, filter_: Filter | None, strict: bool = False) -> int:
     """The screen on a relay, until somebody leaves it. Gives the exit status."""
+    from vhostspy.output.units import escape
     from vhostspy.tui.app import Screen
     from vhostspy.tui.feed import Indexed
 
@@ -106,6 +107,8 @@ def watch(relay: Relay, options: Namespace, filter_: Filter | None, strict: bool
             f"kill {relay.pid} ends it\n"
         )
         return status
+    if relay.path:
+        sys.stderr.write(f"vhostspy: what has passed is in {escape(relay.path)}\n")
     status = status or relay.status
     return 1 if strict and not status and feed.counts().errors else status
 
