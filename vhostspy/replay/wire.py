@@ -160,6 +160,11 @@ class Wire:
         framer = self._framer
         if not self._held and len(data) >= framer.header and framer.length(data, 0) == len(data):  # as nearly always
             return [Whole(data, fds)]
+        return self._cut(data, fds)
+
+    def _cut(self, data: bytes, fds: list[int]) -> list[Whole]:
+        """The messages that what was read completes; the beginning of another is held until its end comes."""
+        framer = self._framer
         self._held += data
         buffer = bytes(self._held)
         cuts, length = framer.walk(buffer, len(buffer))
