@@ -32,34 +32,38 @@ def begun(relayed: Relayed) -> tuple[socket.socket, socket.socket]:
     return ends
 
 
-def fill(sock: socket.socket, lengths: Sequence[int], tags: Sequence[int] = ()) -> int:
-    """Send messages, of these lengths in turn, until the relay reads no more; gives how many octets that were.
+def waiting(relayed: Relayed, side: int) -> int:
+    """Octets of that end that have no room."""
+    outlet = relayed.session().main.directions[side].outlet
+    return relayed.call(lambda: sum(len(data) for data, _ in outlet.backlog))
+
+
+def fill(relayed: Relayed, side: int, sock: socket.socket, lengths: Sequence[int], tags: Sequence[int] = ()) -> int:
+    """Send messages, of these lengths in turn, until the relay has no room and reads no more; gives how many octets.
 
     The last message is then whole, or cut off where there was no more room.
     """
     sock.settimeout(0.2)
     sent = at = 0
-    with suppress(TimeoutError):
-        while True:
-            data = sized(lengths[at % len(lengths)], 12 if tags else 40, fill=at)
+    rest = b""
+    while True:
+        if not rest:
+            rest = sized(lengths[at % len(lengths)], 12 if tags else 40, fill=at)
             at += 1
+        try:
             if tags:
-                send(sock, data, tags)
-                sent += len(data)
+                send(sock, rest, tags)
+                done = len(rest)
             else:
-                done = 0
-                while done < len(data):
-                    one = sock.send(data[done:])
-                    done += one
-                    sent += one
+                done = sock.send(rest)
+        except TimeoutError:
+            if waiting(relayed, side):
+                break
+            continue  # it was only slow
+        sent += done
+        rest = rest[done:]
     sock.settimeout(10)
     return sent
-
-
-def waiting(relayed: Relayed, side: int) -> int:
-    """Octets of that end that have no room."""
-    outlet = relayed.session().main.directions[side].outlet
-    return relayed.call(lambda: sum(len(data) for data, _ in outlet.backlog))
 
 
 def rest_of(sock: socket.socket) -> int:
@@ -91,14 +95,13 @@ def holds(records: list[Record], side: int, octets: int) -> None:
 def test_a_receiver_that_shuts_its_reading_while_it_is_full(relayed: Relayed, side: int, lengths: list[int]) -> None:
     """No event of the kernel's tells; its sender must learn of it all the same, and not at the end of the session."""
     ends = begun(relayed)
-    fill(ends[side], lengths)
-    assert waiting(relayed, side)
+    fill(relayed, side, ends[side], lengths)
     since = monotonic_ns()
     ends[1 - side].shutdown(socket.SHUT_RD)
     with pytest.raises(BrokenPipeError):
         while True:
             ends[side].sendall(sized(4096))
-    assert monotonic_ns() - since < 10 * LOOK_NS
+    assert monotonic_ns() - since < 50 * LOOK_NS
     # the other direction lives
     send(ends[1 - side], sized(40), [2])
     assert receive(ends[side]).tags == (2,)
@@ -113,7 +116,7 @@ def test_a_receiver_that_shuts_its_reading_while_it_is_full(relayed: Relayed, si
 def test_descriptors_of_what_was_not_taken_are_closed(relayed: Relayed, side: int) -> None:
     before = len(os.listdir("/proc/self/fd"))
     ends = begun(relayed)
-    fill(ends[side], [2000], [7])
+    fill(relayed, side, ends[side], [2000], [7])
     ends[1 - side].shutdown(socket.SHUT_RD)
     until(lambda: not waiting(relayed, side))
     octets = 20
@@ -135,7 +138,7 @@ def test_descriptors_of_what_was_not_taken_are_closed(relayed: Relayed, side: in
 def test_a_receiver_that_closes_while_it_is_full(relayed: Relayed, side: int) -> None:
     """It is said before the end of that receiver is, which is what it comes of."""
     ends = begun(relayed)
-    fill(ends[side], [300])
+    fill(relayed, side, ends[side], [300])
     lost = waiting(relayed, side)
     ends[1 - side].close()
     ends[side].close()
@@ -155,7 +158,7 @@ def test_a_receiver_that_closes_while_it_is_full(relayed: Relayed, side: int) ->
 @by_side
 def test_the_relay_ends_while_a_receiver_is_full(relayed: Relayed, side: int) -> None:
     ends = begun(relayed)
-    fill(ends[side], [20, 500])
+    fill(relayed, side, ends[side], [20, 500])
     relayed.forget()
     records = relayed.stop()
     holds(records, side, 20 + rest_of(ends[1 - side]))
@@ -166,7 +169,7 @@ def test_the_relay_ends_while_a_receiver_is_full(relayed: Relayed, side: int) ->
 @by_side
 def test_a_receiver_that_is_only_slow_gets_all_and_nothing_is_said(relayed: Relayed, side: int) -> None:
     ends = begun(relayed)
-    sent = fill(ends[side], [4096])
+    sent = fill(relayed, side, ends[side], [4096])
     # it is looked at several times meanwhile
     reached: list[int] = []
     relayed.call(lambda: relayed.relay.loop.call_at(monotonic_ns() + 3 * LOOK_NS, reached.append))
