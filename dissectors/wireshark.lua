@@ -1003,19 +1003,15 @@ local function knows(session, name, value)
   session.context = context
 end
 
--- What waits although its row does not say so plainly.
+-- What waits although its row does not say so plainly; which row is which, RECORD.special says.
 local SPECIAL = {
-  main = {
-    SET_LOG_BASE = function(m, context, wants)
-      if context.protocol == nil then return wants or m.fds > 0 end
-      return wants or bit_of(context.protocol, LOG_SHMFD)
-    end,
-    SET_MEM_TABLE = function(m, context, wants) return wants or context.postcopy and m.size > 8 end,
-    ADD_MEM_REG = function(m, context, wants) return wants or context.postcopy and m.size > 8 end,
-    POSTCOPY_LISTEN = function(m) return m.need_reply end,
-    IOTLB_MSG = function() return true end,
-  },
-  backend = { SHARED_OBJECT_LOOKUP = function() return true end },
+  log = function(m, context, wants)
+    if context.protocol == nil then return wants or m.fds > 0 end
+    return wants or bit_of(context.protocol, LOG_SHMFD)
+  end,
+  memory = function(m, context, wants) return wants or context.postcopy and m.size > 8 end,
+  asked = function(m) return m.need_reply end,
+  always = function() return true end,
 }
 
 local function expects_answer(m, channel, context)
@@ -1025,32 +1021,37 @@ local function expects_answer(m, channel, context)
   if not row or row.answer == "ack" then return wants end
   if row.answer == "reply" then return true end
   if row.answer == "never" then return false end
-  local special = SPECIAL[channel] and SPECIAL[channel][row.name]
-  if special then return special(m, context, wants) end
+  local how = RECORD.special[channel .. "." .. row.name]
+  if how then return SPECIAL[how](m, context, wants) end
   return wants
 end
 
 -- Which device a session is about, as far as it shows: first by messages and bits that only one has, then by the
 -- length of its configuration space, then by feature bits that point to one.
 local function infer(evidence)
+  local telling = RECORD.telling
   for name in pairs(evidence.messages) do
-    if RECORD.telling_messages[name] then return RECORD.telling_messages[name] end
+    if telling.messages[name] then return telling.messages[name] end
   end
-  local low = evidence.virtio and halves(evidence.virtio) or 0
-  local function has(place) return floor(low / 2 ^ place) % 2 == 1 end
-  local is_net = has(15)
-  if evidence.protocol and bit_of(evidence.protocol, 7) and not is_net then return "crypto" end
-  local function fits(device)
-    if device == "gpu" then return has(0) or has(1) end
-    if device == "balloon" then return (has(1) or has(2) or has(3) or has(4) or has(5)) and not has(0) end
-    if device == "iommu" then return has(1) or has(2) or has(3) or has(4) or has(5) or has(6) end
-    if device == "gpio" then return has(0) end
-    if device == "sound" then return evidence.queues == 4 end
-    if device == "memory" or device == "pmem" or device == "media" then return false end
-    if device == "vsock" then return not has(0) or has(1) end
+  local function all(places, set)
+    for _, place in ipairs(places) do
+      if (evidence.virtio ~= nil and bit_of(evidence.virtio, place)) ~= set then return false end
+    end
     return true
   end
-  local candidates = evidence.config and RECORD.config_sizes[evidence.config]
+  local told
+  for _, one in ipairs(telling.bits) do
+    if not told and all(one.set, true) then told = one.device end
+  end
+  if evidence.protocol and bit_of(evidence.protocol, telling.crypto) and told ~= "net" then return "crypto" end
+  local function fits(device)
+    if telling.queues[device] then return evidence.queues == telling.queues[device] end
+    for _, one in ipairs(telling.unlikely[device] or {}) do
+      if all(one.set, true) and all(one.clear, false) then return false end
+    end
+    return true
+  end
+  local candidates = evidence.config and telling.config_sizes[evidence.config]
   if candidates then
     local found = {}
     for _, device in ipairs(candidates) do
@@ -1058,8 +1059,7 @@ local function infer(evidence)
     end
     if #found == 1 then return found[1] end
   end
-  if is_net then return "net" end
-  if has(2) and has(6) then return "block" end
+  return told
 end
 
 local function learn(session)
@@ -1070,7 +1070,7 @@ end
 
 local REQUESTS, REPLIES = {}, {}
 
-for name in pairs(RECORD.telling_messages) do
+for name in pairs(RECORD.telling.messages) do
   REQUESTS[name] = function(session)
     session.evidence.messages[name] = true
     learn(session)
@@ -1090,7 +1090,7 @@ function REPLIES.GET_PROTOCOL_FEATURES(session, fields)
 end
 
 function REPLIES.GET_QUEUE_NUM(session, fields)
-  session.evidence.queues = fields.queues
+  session.evidence.queues = number_in(fields, "queues")
   learn(session)
 end
 

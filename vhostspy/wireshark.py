@@ -20,7 +20,8 @@ from typing import Any
 from vhostspy.capture import record
 from vhostspy.dissectors import lua
 from vhostspy.dissectors.rows import Protocol
-from vhostspy.session.device import CONFIG_SIZES, MESSAGES
+from vhostspy.session import device
+from vhostspy.session.ledger import SPECIAL
 
 #: by it a file is known to be ours
 FIRST_LINE = lua.FIRST_LINE
@@ -51,10 +52,25 @@ def dissector(protocols: Iterable[Protocol] | None = None) -> str:
         "by": record.BY,
         "marks": _MARKS,
         "errors": dict(errorcode),
-        "telling_messages": MESSAGES,
-        "config_sizes": CONFIG_SIZES,
+        "special": {f"{channel}.{name}": how for (channel, name), how in SPECIAL.items()},
+        "telling": {
+            "messages": device.MESSAGES,
+            "config_sizes": device.CONFIG_SIZES,
+            "crypto": device.CRYPTO_SESSION,
+            "bits": [{"device": name, "set": _places(bits)} for name, bits, _ in device.TELLING_BITS],
+            "queues": device.QUEUES,
+            "unlikely": {
+                name: [{"set": _places(those), "clear": _places(bits & ~those)} for bits, those in unlikely]
+                for name, unlikely in device.UNLIKELY.items()
+            },
+        },
     }
     return lua.generate(tables, protocols)
+
+
+def _places(bits: int) -> list[int]:
+    """The numbers of the bits that are set."""
+    return [place for place in range(bits.bit_length()) if bits >> place & 1]
 
 
 #: name, filter, background and letters (16 bits a colour); the first that fits is used

@@ -72,15 +72,17 @@ def said(sample: Sample, payload: bytes | None = None) -> Said:
     return Said(sample.protocol, sample.channel, sender, head + octets, sample.context, sample.byte_order)
 
 
-def write(path: Path, messages: Sequence[Said], device: str | None = None, snaplen: int | None = None) -> Path:
-    """A capture in which each message has a session of its own, which begins with its agreement."""
+def write(
+    path: Path, messages: Sequence[Said | list[Said]], device: str | None = None, snaplen: int | None = None
+) -> Path:
+    """A capture in which each message has a session of its own, which begins with its agreement; a list has one too."""
     writer = Writer(os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), snaplen=snaplen)
     clock = count(5_000 * MS, MS)
     try:
         start = {"event": "start", "text": "synthetic", **({"device": device} if device else {})}
         writer.event(start, START, 0)
         for session, message in enumerate(messages, 1):
-            for each in (*_agreement(message), message):
+            for each in message if isinstance(message, list) else (*_agreement(message), message):
                 now = next(clock)
                 lane = writer.lane(
                     each.channel, each.sender, session, 1, each.protocol, rows_of(each.protocol, each.channel),

@@ -6,6 +6,7 @@ import random
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from struct import pack
 
 import pytest
 
@@ -13,9 +14,10 @@ from tests.dissectors.samples import SAMPLES, Sample
 from vhostspy.dissectors import registry
 from vhostspy.dissectors.codec import Context
 from vhostspy.message import Message
+from vhostspy.session.device import CONFIG_SIZES
 
 from .compare import alike, messages, ours, theirs
-from .synthetic import Said, header, said, write
+from .synthetic import Said, header, rows_of, said, write
 from .tshark import Pairs, Tshark
 
 CAPTURES = sorted(Path(__file__).parent.parent.parent.joinpath("captures").rglob("*.pcapng"))
@@ -61,6 +63,33 @@ def split(layers: Pairs) -> tuple[dict[str, str], Pairs]:
 @pytest.mark.parametrize("capture", CAPTURES, ids=lambda path: path.stem)
 def test_recorded(tshark: Tshark, capture: Path) -> None:
     assert_same(tshark, tshark.file("recorded.pcapng", capture.read_bytes()))
+
+
+def told(offered: int, queues: int, config_size: int) -> list[Said]:
+    """What may show a device; then all bits that a device names."""
+    rows = rows_of("vhost-user", "main")
+    config = pack("<III", 0, config_size, 0) + bytes(config_size)
+
+    def message(number: int, payload: bytes, reply: bool = True) -> Said:
+        octets = header(rows, number, reply, len(payload), "<") + payload
+        return Said("vhost-user", "main", int(reply), octets)
+
+    return [
+        message(1, pack("<Q", offered)),
+        message(17, pack("<Q", queues)),
+        message(24, config),
+        message(2, pack("<Q", (1 << 24) - 1), reply=False),
+    ]
+
+
+def test_devices_are_told_alike(tshark: Tshark) -> None:
+    """By every length of a configuration space, and the bits that tell those of one length apart."""
+    offers = [*range(8), 0b111110, 0b111111, 0b1000000, 0b1000100, 1 << 15, 1 << 15 | 1]
+    sizes = [0, *CONFIG_SIZES]
+    sessions = [told(offered, queues, size) for size in sizes for offered in offers for queues in (1, 4)]
+    read = assert_same(tshark, write(tshark.folder / "told.pcapng", sessions))
+    devices = {message.context.device for message in read if message.name == "SET_FEATURES"}
+    assert devices >= {None, "net", "block", "gpu", "balloon", "fs", "gpio", "vsock", "sound", "console"}
 
 
 def by_device() -> Iterator[tuple[str | None, list[Sample]]]:

@@ -2,10 +2,13 @@
 
 Strong evidence first: messages and feature bits that only one device has, then the length of the configuration space,
 then feature bits that point to one. A guess is made only where one device is left, and says why.
+
+All of it is tables, which our dissector for Wireshark reads as well (``vhostspy.wireshark``).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 
@@ -28,7 +31,8 @@ class Guess(NamedTuple):
     why: str
 
 
-CRYPTO_SESSION = 1 << 7
+#: the bit of the protocol features that is a crypto device's, and, with every device it makes, DPDK's: not a network's
+CRYPTO_SESSION = 7
 
 #: message -> the one device that it is sent to
 MESSAGES = {
@@ -56,10 +60,27 @@ CONFIG_SIZES: dict[int, tuple[str, ...]] = {
     136: ("input",),
 }
 
-_NET = 1 << 15  # MRG_RXBUF: no other device has that bit
-_BLOCK = 1 << 2 | 1 << 6  # SEG_MAX, BLK_SIZE
-#: device bits: those below 24, where the common ones begin
-_DEVICE_BITS = (1 << 24) - 1
+#: of devices whose configuration spaces have one length, those that are not it: where, of these bits, these are offered
+UNLIKELY: Mapping[str, tuple[tuple[int, int], ...]] = {
+    "gpu": ((0b11, 0),),  # VIRGL, EDID; others of 16 bytes are told otherwise
+    "balloon": ((0b111110, 0), (1, 1)),
+    "iommu": ((0b1111110, 0),),
+    "gpio": ((1, 0),),
+    "vsock": ((0b11, 1),),
+    # rare, or like others in all we see: taken only where nothing else remains
+    "memory": ((0, 0),),
+    "pmem": ((0, 0),),
+    "media": ((0, 0),),
+}
+
+#: the same by the number of queues
+QUEUES: Mapping[str, int] = {"sound": 4}
+
+#: feature bits that no other device has, at least not together
+TELLING_BITS: tuple[tuple[str, int, str], ...] = (
+    ("net", 1 << 15, "a network device's"),  # MRG_RXBUF
+    ("block", 1 << 2 | 1 << 6, "a block device's"),  # SEG_MAX, BLK_SIZE
+)
 
 
 def infer(evidence: Evidence) -> Guess | None:
@@ -67,8 +88,9 @@ def infer(evidence: Evidence) -> Guess | None:
     for message, device in MESSAGES.items():
         if message in evidence.messages:
             return Guess(device, f"{message} was sent")
-    if evidence.protocol is not None and evidence.protocol & CRYPTO_SESSION and not _is_net(evidence.virtio):
-        # DPDK offers the bit with every device it makes
+    told = _told_by_bits(evidence.virtio or 0)
+    is_net = told is not None and told.device == "net"
+    if evidence.protocol is not None and evidence.protocol >> CRYPTO_SESSION & 1 and not is_net:
         return Guess("crypto", "CRYPTO_SESSION was offered")
     if evidence.config_size is not None:
         candidates = CONFIG_SIZES.get(evidence.config_size, ())
@@ -76,29 +98,19 @@ def infer(evidence: Evidence) -> Guess | None:
             candidates = tuple(device for device in candidates if _fits(device, evidence))
         if len(candidates) == 1:
             return Guess(candidates[0], f"its configuration space has {evidence.config_size} bytes")
-    if _is_net(evidence.virtio):
-        return Guess("net", "its feature bits are a network device's")
-    if evidence.virtio is not None and evidence.virtio & _BLOCK == _BLOCK:
-        return Guess("block", "its feature bits are a block device's")
+    return told
+
+
+def _told_by_bits(offered: int) -> Guess | None:
+    for device, bits, whose in TELLING_BITS:
+        if offered & bits == bits:
+            return Guess(device, f"its feature bits are {whose}")
     return None
-
-
-def _is_net(features: int | None) -> bool:
-    return features is not None and features & _NET != 0
 
 
 def _fits(device: str, evidence: Evidence) -> bool:
     """Whether one of several devices with configuration spaces of this length is likely, by its other marks."""
-    bits = (evidence.virtio or 0) & _DEVICE_BITS
-    if device == "gpu":
-        return bits & 0b11 != 0  # VIRGL, EDID; others of 16 bytes are told otherwise
-    if device == "balloon":
-        return bits & 0b111110 != 0 and not bits & 1
-    if device == "iommu":
-        return bits & 0b1111110 != 0
-    if device in ("memory", "pmem", "media", "gpio", "sound"):
-        # rare, or like others in all we see: taken only where nothing else remains
-        return device == "gpio" and bool(bits & 1) or device == "sound" and evidence.queues == 4
-    if device == "vsock":
-        return not bits & 1 or bool(bits & 2)
-    return True
+    if device in QUEUES:
+        return evidence.queues == QUEUES[device]
+    offered = evidence.virtio or 0
+    return not any(offered & bits == those for bits, those in UNLIKELY.get(device, ()))

@@ -133,8 +133,8 @@ def expects_answer(row: Row | None, channel: str, message: Message, context: Con
         return True
     if row.answer == "never":
         return False
-    special = _SPECIAL.get((channel, row.name))
-    return wants if special is None else special(message, context, wants)
+    how = SPECIAL.get((channel, row.name))
+    return wants if how is None else _HOW[how](message, context, wants)
 
 
 def _log_base(message: Message, context: Context, wants: bool) -> bool:
@@ -158,11 +158,15 @@ def _always(message: Message, context: Context, wants: bool) -> bool:
     return True
 
 
-_SPECIAL: Mapping[tuple[str, str], Callable[[Message, Context, bool], bool]] = {
-    ("main", "SET_LOG_BASE"): _log_base,
-    ("main", "SET_MEM_TABLE"): _memory,
-    ("main", "ADD_MEM_REG"): _memory,
-    ("main", "POSTCOPY_LISTEN"): _asked,
-    ("main", "IOTLB_MSG"): _always,
-    ("backend", "SHARED_OBJECT_LOOKUP"): _always,
+#: of rows whose answer is "special": which of these says whether there is one (wireshark.lua has the same)
+SPECIAL: Mapping[tuple[str, str], str] = {
+    ("main", "SET_LOG_BASE"): "log",
+    ("main", "SET_MEM_TABLE"): "memory",
+    ("main", "ADD_MEM_REG"): "memory",
+    ("main", "POSTCOPY_LISTEN"): "asked",
+    ("main", "IOTLB_MSG"): "always",
+    ("backend", "SHARED_OBJECT_LOOKUP"): "always",
 }
+_HOW: Mapping[str, Callable[[Message, Context, bool], bool]] = {
+    "log": _log_base, "memory": _memory, "asked": _asked, "always": _always,
+}  # fmt: skip
