@@ -44,3 +44,11 @@ def test_the_readme_names_make_targets_that_exist() -> None:
         named = set(re.findall(r"(?:^ {4}|`)make ([a-z-]+)", (ROOT / text).read_text("utf-8"), re.MULTILINE))
         assert named <= targets
     assert set(re.findall(r"'make ([a-z-]+)", makefile)) == targets - {"lint", "types", "imports", "peers", "help"}
+
+
+@pytest.mark.parametrize("text", TEXTS, ids=str)
+def test_prose_fits_120_columns(text: Path) -> None:
+    """Tables, examples, and what the benchmarks write have the width that they need."""
+    prose = re.sub(r"^```.*?^```", "", (ROOT / text).read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    lines = [line for line in prose.splitlines() if not re.match(r"\||    |\d{4}-\d\d-\d\d; ", line)]
+    assert [line for line in lines if len(line) > 120] == []
