@@ -135,3 +135,43 @@ def test_many_rings_at_once(exact: Relayed) -> None:
     until_passed(exact, 32 * 50)
     assert all(os.eventfd_read(fd) == 50 for fd in theirs)
     close_all([*kicks, *theirs])
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_an_eventfd_that_is_full_is_no_end_of_the_relay(exact: Relayed, waits: bool) -> None:
+    """Its writer would have to wait, or is refused; a full one says all that a kick says."""
+    exact.open()
+    kick = os.eventfd(0, os.EFD_CLOEXEC | (0 if waits else os.EFD_NONBLOCK))
+    got = hand_over(exact, KICK, 0, kick)
+    most = (1 << 64) - 2
+    for times in range(1, 4):
+        os.eventfd_write(kick, most)
+        until_passed(exact, times * most)
+    assert is_kicked(got)
+    hand_over_again = hand_over(exact, KICK, 1, kick)
+    close_all([kick, got, hand_over_again])
+
+
+@pytest.mark.parametrize("number", [KICK, CALL])
+def test_how_an_eventfd_is_read_stays_as_it_was(exact: Relayed, number: int) -> None:
+    exact.open()
+    for flags in (0, os.EFD_NONBLOCK):
+        given = os.eventfd(0, flags)
+        got = hand_over(exact, number, 0, given)
+        assert os.get_blocking(got) == os.get_blocking(given)
+        close_all([given, got])
+
+
+def test_kicks_that_are_read_one_by_one(exact: Relayed) -> None:
+    exact.open()
+    kick = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_SEMAPHORE)
+    if "eventfd-semaphore" not in Path(f"/proc/self/fdinfo/{kick}").read_text():
+        os.close(kick)
+        pytest.skip("this kernel does not tell (before 6.5)")
+    got = hand_over(exact, KICK, 0, kick)
+    os.eventfd_write(kick, 3)
+    until_passed(exact, 3)
+    assert [os.eventfd_read(got) for _ in range(3)] == [1, 1, 1]
+    with pytest.raises(BlockingIOError):
+        os.eventfd_read(got)
+    close_all([kick, got])

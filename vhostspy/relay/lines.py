@@ -37,14 +37,21 @@ class Line:
             preadv(self.source, _octets, -1, RWF_NOWAIT)
         except BlockingIOError:
             return
-        self.passed += from_bytes(_count, byteorder)
-        write(self.target, _count)
+        count = from_bytes(_count, byteorder)
+        self.passed += count
+        try:
+            write(self.target, _count if count < _MANY else _ONE)
+        except BlockingIOError:
+            pass  # it counts all that it can: who reads it will look
 
 
 #: what was read last
 _count = bytearray(8)
 _octets = [_count]
 from_bytes = int.from_bytes
+#: what no peer writes who means it: passed on as one, for an eventfd that is full makes its writer wait
+_MANY = 1 << 32
+_ONE = (1).to_bytes(8, byteorder)
 
 
 class Lines:
@@ -73,7 +80,7 @@ class Lines:
         made: list[int] = []
         try:
             made.append(os.dup(fd))
-            made.append(os.eventfd(0, os.EFD_CLOEXEC))
+            made.append(os.eventfd(0, os.EFD_CLOEXEC | _mode(fd)))
             made.append(os.dup(made[1]))
             Line(made[1], made[1], 0).pass_on()  # whether that can be done at all
         except OSError:
@@ -92,12 +99,8 @@ class Lines:
         line = self._open.get((role, ring))
         if line is None:
             return None
-        try:
-            with open(f"/proc/self/fdinfo/{line.target}") as info:
-                found = [text for text in info if text.startswith("eventfd-count:")]
-        except OSError:
-            return None
-        return int(found[0].split()[1], 16) if found else None
+        found = _said(line.target, "eventfd-count:")
+        return int(found, 16) if found else None
 
     def drop(self, role: str, ring: int) -> None:
         """The ring has no such line any more, or another one."""
@@ -112,3 +115,18 @@ class Lines:
     def close(self) -> None:
         for role, ring in list(self._open):
             self.drop(role, ring)
+
+
+def _mode(fd: int) -> int:
+    """How an eventfd is read, as far as the kernel tells (of EFD_SEMAPHORE since 6.5): its reader expects that."""
+    waits, one_by_one = os.get_blocking(fd), _said(fd, "eventfd-semaphore:") == "1"
+    return (0 if waits else os.EFD_NONBLOCK) | (os.EFD_SEMAPHORE if one_by_one else 0)
+
+
+def _said(fd: int, name: str) -> str:
+    """What the kernel says of a descriptor under that name, or ""."""
+    try:
+        with open(f"/proc/self/fdinfo/{fd}") as info:
+            return next((line.split()[1] for line in info if line.startswith(name)), "")
+    except OSError:
+        return ""
