@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
+import subprocess
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -60,3 +64,87 @@ def test_one_that_ends_meanwhile(folder: Path, monkeypatch: pytest.MonkeyPatch) 
         with pytest.raises(NoRelay, match="has ended|does not answer"):
             asked("status")
         asked.close()
+
+
+def test_what_a_killed_relay_left_is_removed(running: Relayed) -> None:
+    """Its number is nobody's now."""
+    process = subprocess.Popen(["true"])
+    process.wait()
+    dead = os.path.join(control_folder(), f"{process.pid}.sock")
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(dead)
+    find().close()
+    assert os.listdir(control_folder()) == [f"{os.getpid()}.sock"]
+
+
+@contextmanager
+def answering(name: str, status: dict[str, object] | None) -> Iterator[None]:
+    """A control socket that gives this status, or no answer at all."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(os.path.join(control_folder(), name))
+        listener.listen()
+
+        def answer() -> None:
+            caller, _ = listener.accept()
+            with caller:
+                caller.recv(100)
+                if status is not None:
+                    caller.sendall(json.dumps({"ok": True, **status}).encode() + b"\n")
+                caller.recv(1)
+
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        yield
+        thread.join(10)
+
+
+def test_two_that_listen_on_the_same_name(running: Relayed) -> None:
+    """One has lost its path to the other: their processes tell them apart."""
+    same = {"pid": 1, "front_end": running.front_path, "back_end": "/elsewhere"}
+    with answering("1.sock", same), pytest.raises(NoRelay) as told:
+        find(running.front_path)
+    assert str(told.value) == (
+        f"2 relays run on {running.front_path}: {running.front_path} (process 1), "
+        f"{running.front_path} (process {os.getpid()})"
+    )
+    with answering("2.sock", same), pytest.raises(NoRelay, match="2 relays run; say which by the name of its socket"):
+        find()
+
+
+def test_where_one_connects_the_other_listens(running: Relayed) -> None:
+    """Two in a row: the socket between them is the second one's name."""
+    with answering("1.sock", {"pid": 1, "front_end": "/elsewhere", "back_end": running.front_path}):
+        asked = find(running.front_path)
+    assert asked("status")[0]["pid"] == os.getpid()
+    asked.close()
+
+
+def test_one_that_does_not_answer_is_named(running: Relayed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is stopped, or hangs."""
+    monkeypatch.setattr("vhostspy.inspection.control.PATIENCE_S", 0.2)
+    with answering("1.sock", None), pytest.raises(NoRelay, match="1.sock: the relay does not answer: timed out"):
+        find("/nowhere")
+
+
+def test_many_that_want_to_be_let_in_at_once_wait_for_their_turn(running: Relayed) -> None:
+    with running.frozen():
+        waiting = [socket.socket(socket.AF_UNIX) for _ in range(100)]
+        for sock in waiting:
+            sock.setblocking(False)
+            with suppress(BlockingIOError):
+                sock.connect(os.path.join(control_folder(), f"{os.getpid()}.sock"))
+        last = threading.Thread(target=lambda: find().close())
+        last.start()
+    last.join(10)
+    assert not last.is_alive()
+    for sock in waiting:
+        sock.close()
+
+
+def test_where_else_there_are_some(running: Relayed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relay that was started by a service has no XDG_RUNTIME_DIR, its user has."""
+    other = control_folder()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setattr("vhostspy.inspection.control._elsewhere", lambda: [other])
+    with pytest.raises(NoRelay, match=f"there are some in {other}, for another XDG_RUNTIME_DIR or TMPDIR"):
+        find()

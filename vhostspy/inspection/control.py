@@ -11,6 +11,7 @@ import select
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
+from time import monotonic, sleep
 from typing import Any
 
 from vhostspy.relay.control import folder
@@ -35,10 +36,21 @@ class Asked:
         self._poll = select.poll()
         self._poll.register(self._socket, select.POLLIN)
         try:
-            self._socket.connect(path)
+            self._connect()
         except OSError as error:
             self._socket.close()
             raise NoRelay(f"{path}: {error.strerror}") from None
+
+    def _connect(self) -> None:
+        """Where many want to be let in at once, wait until it is our turn."""
+        end = monotonic() + PATIENCE_S
+        while True:
+            try:
+                return self._socket.connect(self.path)
+            except BlockingIOError:
+                if monotonic() >= end:
+                    raise
+            sleep(0.01)
 
     def __call__(self, do: str, **members: Any) -> tuple[dict[str, Any], list[int]]:
         """The answer, and the descriptors that came with it, which are the caller's."""
@@ -153,11 +165,15 @@ def _forget(path: str) -> None:
 def _looked_for() -> str:
     """Where they are looked for, and where there are some that another environment would look for."""
     text = f"control sockets are looked for in {folder()}"
-    number = os.getuid()
-    for other in (f"/run/user/{number}/vhostspy", f"/tmp/vhostspy-{number}"):
+    for other in _elsewhere():
         if other != folder() and _sockets(other):
             text += f"; there are some in {other}, for another XDG_RUNTIME_DIR or TMPDIR"
     return text
+
+
+def _elsewhere() -> list[str]:
+    number = os.getuid()
+    return [f"/run/user/{number}/vhostspy", f"/tmp/vhostspy-{number}"]
 
 
 def _path(status: dict[str, Any], end: str) -> str:
