@@ -10,13 +10,13 @@ import os
 import select
 import signal
 import subprocess
-import sys
 from collections.abc import Sequence
 from time import monotonic
 from typing import Any
 
 from vhostspy.errors import Failure, WrongUse
 from vhostspy.inspection import Asked, NoRelay
+from vhostspy.processes import command_line, unnamed_file
 
 from .look import Looking
 
@@ -95,7 +95,7 @@ class Started(Relay):
 
     def __init__(self, words: Sequence[str], own: int | None, passed: Sequence[int] = ()) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-c", _START, _package_folder(), *words],
+            command_line(*words),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -171,15 +171,6 @@ class Started(Relay):
         return said
 
 
-_START = "import sys; sys.path.append(sys.argv.pop(1)); from vhostspy.cli import main; sys.exit(main())"
-
-
-def _package_folder() -> str:
-    import vhostspy
-
-    return os.path.dirname(os.path.dirname(os.path.abspath(vhostspy.__file__)))
-
-
 def start(words: Sequence[str], keeps: bool, passed: Sequence[int] = ()) -> Started:
     """Start a relay by its command line; where it ``keeps`` no capture, into a file without a name, which is ours.
 
@@ -187,23 +178,11 @@ def start(words: Sequence[str], keeps: bool, passed: Sequence[int] = ()) -> Star
     """
     if keeps:
         return Started([*words, "-q"], None, passed)
-    own = _unnamed()
+    own = unnamed_file()
     try:
         return Started([*words, "-q", "-w", f"/proc/self/fd/{own}"], own, passed)
     finally:
         os.close(own)
-
-
-def _unnamed() -> int:
-    folder = os.environ.get("TMPDIR") or "/tmp"
-    try:
-        return os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    except OSError:
-        from tempfile import mkstemp
-
-        fd, path = mkstemp(prefix="vhostspy-")
-        os.unlink(path)
-        return fd
 
 
 def watched(asked: Asked) -> Relay:

@@ -7,6 +7,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from vhostspy.errors import WrongUse
+from vhostspy.processes import unnamed_file
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -32,7 +33,7 @@ class Target:
         elif options.write is not None:
             self._open(options.write)
         if self.fd < 0:
-            self.fd = _queue_file()
+            self.fd = unnamed_file()
 
     def _open(self, name: str) -> None:
         try:
@@ -55,16 +56,3 @@ class Target:
             raise WrongUse(f"-w {name}: {error.strerror}") from None
         self.path = os.path.abspath(name)
         self.bounded = False
-
-
-def _queue_file() -> int:
-    """A file without a name in $TMPDIR."""
-    folder = os.environ.get("TMPDIR") or "/tmp"
-    try:
-        return os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    except OSError:
-        from tempfile import mkstemp
-
-        fd, path = mkstemp(prefix="vhostspy-")
-        os.unlink(path)
-        return fd

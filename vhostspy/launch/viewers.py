@@ -7,6 +7,8 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
+from vhostspy.processes import command_line
+
 from .process import say
 
 if TYPE_CHECKING:
@@ -65,7 +67,8 @@ class Viewers:
             os.set_inheritable(fd, True)
         try:
             actions = [] if stdout == 1 else [(os.POSIX_SPAWN_DUP2, stdout, 1)]
-            self.pids.append(os.posix_spawn(sys.executable, _argv("_view", words), os.environ, file_actions=actions))
+            command = command_line("_view", *words)
+            self.pids.append(os.posix_spawn(sys.executable, command, os.environ, file_actions=actions))
         finally:
             for fd in passed:
                 os.set_inheritable(fd, False)
@@ -79,7 +82,7 @@ class Viewers:
             return
         words = ["--control", control.path, "--every", str(options.sample_rings)]
         words += ["--data"] if options.sample_data else []
-        self.pids.append(os.posix_spawn(sys.executable, _argv("_sample", words), os.environ))
+        self.pids.append(os.posix_spawn(sys.executable, command_line("_sample", *words), os.environ))
 
     def _consumed(self, reader: int) -> None:
         """A view tells how far it has read: what all have read need not be kept."""
@@ -127,21 +130,6 @@ class Viewers:
             elif status:
                 self.failed = True
                 say(f"the view ended with status {status}; the traffic and the capture are as they should be")
-
-
-_START = "import sys; sys.path.append(sys.argv.pop(1)); from vhostspy.cli import main; sys.exit(main())"
-
-
-def _argv(command: str, words: list[str]) -> list[str]:
-    """The command line of a process of our own. Not -m: it would look for modules in whatever folder the user is in."""
-    return [sys.executable, "-P", "-c", _START, _package_folder(), command, *words]
-
-
-def _package_folder() -> str:
-    """Where this very package lies: a checkout, or an environment's site-packages."""
-    import vhostspy
-
-    return os.path.dirname(os.path.dirname(os.path.abspath(vhostspy.__file__)))
 
 
 def view_words(options: Namespace) -> list[str]:
