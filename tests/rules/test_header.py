@@ -163,3 +163,17 @@ def test_a_message_in_pieces(reads: int, length: int, note: bool) -> None:
     talk = Talk()
     talk.octets(header(2, 1, length) + bytes(length), reads=reads)
     assert broken(talk, "VU-HDR-12") == [("note", FRONT, 1)] * note
+
+
+@pytest.mark.parametrize(
+    ("octets", "sender", "says"),
+    [
+        ("63000000 01000000 00000000", FRONT, "came number 99, which nobody knows (rows of your own: --dissector)"),
+        ("01000000 01000000 00000000", BACK, "came number 1; GET_FEATURES is the front-end's, on the main channel"),
+    ],
+)
+def test_a_number_is_said_to_be_somebody_elses(octets: str, sender: int, says: str) -> None:
+    talk = Talk()
+    talk.octets(bytes.fromhex(octets), "main", sender)
+    (text,) = [one.text for one in talk.findings if one.rule == "VU-HDR-04"]
+    assert text.endswith(says), text

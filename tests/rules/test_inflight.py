@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ..pipeline.conversation import RAM
-from .steps import BACK, FRONT, MODERN, agreed, file, running, with_memory
+from .steps import BACK, FRONT, MODERN, agreed, file, running, start, stop, with_memory
 from .talk import Talk, broken
 
 INFLIGHT = 1 << 12
@@ -43,6 +43,26 @@ def test_asked_for_again_and_again(times: int, severities: list[str]) -> None:
     for _ in range(times):
         given(talk)
     assert [severity for severity, _, _ in broken(talk, "VU-INF-02")] == severities
+
+
+@pytest.mark.parametrize("times, severities", [(1, []), (2, ["note"]), (9, ["note", "error"])])
+def test_handed_back_again_and_again(times: int, severities: list[str]) -> None:
+    talk = with_memory(INFLIGHT)
+    given(talk)
+    for _ in range(times):
+        handed(talk)
+    assert [severity for severity, _, _ in broken(talk, "VU-INF-02")] == severities
+
+
+def test_a_guest_that_starts_again_and_again() -> None:
+    """QEMU asks anew each time, over one connection: `ji` in captures/."""
+    talk = with_memory(INFLIGHT)
+    for _ in range(12):
+        given(talk)
+        handed(talk)
+        start(talk)
+        stop(talk)
+    assert broken(talk, "VU-INF-02") == []
 
 
 @pytest.mark.parametrize(

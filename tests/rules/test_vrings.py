@@ -273,6 +273,15 @@ def test_polling(nofd: bool) -> None:
     assert broken(talk, "VU-VR-20") == [("note", FRONT, no)] * nofd
 
 
+def test_polling_and_a_descriptor_is_a_contradiction_and_no_polling() -> None:
+    """VU-FD-05 says so."""
+    talk = with_memory()
+    set_up(talk)
+    talk.front_end("SET_VRING_KICK", index=0, nofd=True, fds=[KICK])
+    assert broken(talk, "VU-VR-20") == []
+    assert [one.rule for one in talk.findings if one.severity == "error"] == ["VU-FD-05"]
+
+
 def test_a_session_that_begins_in_the_middle_is_not_blamed() -> None:
     talk = Talk(whole=False)
     talk.front_end("SET_VRING_ADDR", **addresses())

@@ -18,6 +18,7 @@ from vhostspy.dissectors.virtio import COMMON_FEATURES
 from vhostspy.session import ledger as ledgers
 from vhostspy.session.state import Session
 
+from .negotiation import PROTOCOL_BIT
 from .replies import AT_ONCE_NS, SECOND, age
 from .rule import Breach, Case, Moment, Outcome, Slot, Topic, event, every, rule
 
@@ -143,6 +144,8 @@ def _after_an_answer(moment: Moment, answer: _Said | None, how: str) -> Outcome:
         return Breach(f"{text}: expected the front-end to close first", no=no, evidence=(answer.no,), severity="note")
     if waited > AT_ONCE_NS:
         text = f"expected the back-end to go on, it {how} {age(waited)} after its last answer, to {answer.name} #{no}"
+        if waited > SOON_NS:
+            text += ": no message is likely to be the cause"
         return Breach(text, no=no, evidence=(answer.no,))
     text = f"expected the back-end to go on, it {how} {age(waited)} after its answer to {answer.name} #{no}: it is most"
     return Breach(
@@ -179,6 +182,9 @@ def closed_in_handshake(moment: Moment) -> Outcome:
     at = f", step {step} of {len(STEPS)}" if step else ""
     how = "reset" if moment.event.event == "reset" else "closed"
     text = f"expected the handshake to go on, the connection was {how} after {last.name} #{last.no}{at}"
+    offered = session.virtio_offered
+    if moment.event.sender == FRONT_END and offered is not None and not offered & PROTOCOL_BIT:
+        text += "; the back-end has not offered PROTOCOL_FEATURES (bit 30): QEMU refuses it, and blames memory slots"
     return Breach(text, no=last.no, evidence=(last.no,))
 
 

@@ -53,7 +53,8 @@ def other_range(case: Case) -> Outcome:
         return None
     length = case.fields.get("length", 0)
     if not length:
-        text = f"GET_CONFIG reply: expected {asked.fields['length']} bytes at {asked.fields['offset']}, it is refused"
+        wanted = f"{asked.fields['length']} bytes at {asked.fields['offset']}"
+        text = f"GET_CONFIG reply: expected {wanted} as in #{asked.no}, came none: it is refused"
         return Breach(text, evidence=(asked.no,), severity="note")
     for member, what in (("offset", "offset"), ("config_flags", "flags")):
         wanted, came = asked.fields.get(member, 0), case.fields.get(member, 0)

@@ -84,7 +84,7 @@ def other_answer(case: Case) -> Outcome:
         return None
     if not _display(case).whole:
         return None
-    text = f"expected the answer to {title(waiting[0])}, came one to {called(case)}"
+    text = f"expected the answer to {title(waiting[0])}, came the {called(case)}"
     return Breach(text, evidence=(waiting[0].no,))
 
 

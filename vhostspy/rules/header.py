@@ -5,6 +5,7 @@ from __future__ import annotations
 from vhostspy.capture.record import INCOMPLETE
 from vhostspy.dissectors import registry
 from vhostspy.dissectors.rows import BACK_END, FRONT_END
+from vhostspy.message import Message
 
 from .rule import Breach, Case, Outcome, Slot, every, rule
 
@@ -68,7 +69,22 @@ def unknown_number(case: Case) -> Outcome:
     if message.id in VENDOR_IDS:
         name = f", {message.name} of crosvm or a draft" if message.name else ""
         return Breach(f"expected a number of the specification, came {message.id}{name}", severity="note")
-    return f"expected a known number, came {message.id} on the {message.channel} channel"
+    what = "a request" if message.kind == "request" else "an answer"
+    text = f"expected {what} that the {_ENDS[message.sender]} may send on the {message.channel} channel, came number "
+    name = _elsewhere(message)
+    return f"{text}{message.id}{name or ', which nobody knows (rows of your own: --dissector)'}"
+
+
+_ENDS = ("front-end", "back-end")
+
+
+def _elsewhere(message: Message) -> str:
+    """The other end, or channel, on which this number is known."""
+    for channel, sender in (("main", 0), ("backend", 1)):
+        row = registry.row("vhost-user", channel, sender, message.id or 0)
+        if row is not None and (channel, sender) != (message.channel, message.sender):
+            return f"; {row.name} is the {_ENDS[sender]}'s, on the {channel} channel"
+    return ""
 
 
 @rule(

@@ -23,20 +23,29 @@ def _packed(queue_size: int) -> int:
 
 @rule(
     "VU-INF-02", "warning", "SET_INFLIGHT_FD hands back what GET_INFLIGHT_FD gave, or a connection before this", SET,
-    on=request("GET_INFLIGHT_FD", "SET_INFLIGHT_FD"), bends=("qemu",),
-    notes="Asked for again: a note, and more than eight times an error (CVE-2020-10726, CVE-2022-0669).",
+    on=request("GET_INFLIGHT_FD", "SET_INFLIGHT_FD", "SET_VRING_KICK"), bends=("qemu",),
+    notes="Asked for, or handed back, again before a ring is started: a note, and more than eight times an error "
+    "(CVE-2020-10726, CVE-2022-0669).",
 )  # fmt: skip
 def never_asked_for(case: Case) -> Outcome:
+    name = case.message.name or ""
     times = case.memory.of("VU-INF-02")
-    if case.message.name == "GET_INFLIGHT_FD":
-        times["asked"] = count = times.get("asked", 0) + 1
-        if count not in (2, MOST_TIMES + 1):
-            return None
-        text = f"GET_INFLIGHT_FD: expected once on a connection, came {count} times; each makes a file and a mapping"
-        return Breach(text, severity="note" if count == 2 else "error", harmful=count > 2)
-    if not case.sure or case.before.inflight is not None or case.before.previous is not None:
+    if name == "SET_VRING_KICK":
+        # a guest that starts anew has a region of its own
+        times.pop("GET_INFLIGHT_FD", None)
+        times.pop("SET_INFLIGHT_FD", None)
         return None
-    if "asked" in times or not case.first("VU-INF-02"):
+    times["asked"] = times.get("asked", False) or name == "GET_INFLIGHT_FD"
+    times[name] = count = times.get(name, 0) + 1
+    if count in (2, MOST_TIMES + 1):
+        each = "makes a file and a mapping" if name == "GET_INFLIGHT_FD" else "is another mapping"
+        text = f"{name}: expected once before rings are started, came {count} times; each {each}"
+        return Breach(text, severity="note" if count == 2 else "error", harmful=count > 2)
+    if name == "GET_INFLIGHT_FD" or not case.sure:
+        return None
+    if case.before.inflight is not None or case.before.previous is not None:
+        return None
+    if times["asked"] or not case.first("VU-INF-02"):
         return None
     return "SET_INFLIGHT_FD: expected GET_INFLIGHT_FD before it on a fresh session, there was none"
 

@@ -141,7 +141,7 @@ def table_and_slots(case: Case) -> Outcome:
         ways.setdefault(message.name, message.no)
     if other not in ways or not case.first("VU-MEM-07"):
         return None
-    text = f"{case.name}: expected {other} as in #{ways[other]}, came a change of ways"
+    text = f"{case.name}: expected memory to be told by {other} as in #{ways[other]}, both are used"
     return Breach(text, evidence=(ways[other],))
 
 
@@ -293,7 +293,9 @@ def cannot_be_shared(case: Case) -> Outcome:
             if (other.fd.device, other.fd.inode) != (fd.device, fd.inode) or other.no > region.no:
                 continue
             if other.offset < region.offset + region.size and region.offset < other.offset + other.size:
-                text = f"{case.name}: expected octets of its own for {at(region)}, they are also those of {at(other)}"
+                text = (
+                    f"{case.name}: expected a part of the file for {at(region)} alone, it is also that of {at(other)}"
+                )
                 if case.first("VU-MEM-17", fd.inode):
                     breaches.append(Breach(text, evidence=(other.no,), severity="note"))
     return breaches

@@ -170,7 +170,7 @@ def iommu_without_channel(case: Case) -> Outcome:
     if not case.fields["features"] & IOMMU or agreed is None or _has(agreed, REPLY_ACK, BACKEND_REQ) or not case.sure:
         return None
     missing = [name for bit, name in ((REPLY_ACK, "REPLY_ACK"), (BACKEND_REQ, "BACKEND_REQ")) if not _has(agreed, bit)]
-    return f"SET_FEATURES: expected {' and '.join(missing)} to be agreed on with bit 33, they are not"
+    return f"SET_FEATURES: expected {' and '.join(missing)} with ACCESS_PLATFORM (bit 33), came without"
 
 
 @rule("VU-NEG-14", "note", "SET_FEATURES acknowledges VERSION_1", "libvhost-user, vu_set_features_exec: refuses others",
@@ -186,7 +186,7 @@ def legacy(case: Case) -> Outcome:
 def features_asked_again(case: Case) -> Outcome:
     if case.before.virtio_offered is None or not case.first("VU-NEG-15"):
         return None
-    return "GET_FEATURES: expected once, came again; it then means: wait until all before it is done"
+    return "GET_FEATURES: expected once, came again: a front-end then waits until all before it is done"
 
 
 ENABLE = FRONT + "SET_VRING_ENABLE"

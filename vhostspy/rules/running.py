@@ -69,7 +69,8 @@ def stopped_enabled(case: Case) -> Outcome:
         return None
     if not case.first("VU-RUN-05"):
         return None
-    return f"{case.name}: expected SET_VRING_ENABLE 0 for ring {ring.number} before it, it is enabled"
+    text = f"{case.name}: expected SET_VRING_ENABLE 0 for ring {ring.number} before it, it is enabled"
+    return f"{text}, and will be when it is started again"
 
 
 @rule(
@@ -95,7 +96,10 @@ def goes_on_elsewhere(case: Case) -> Outcome:
     if was is None or ring is None or ring.base is None or ring.base == was:
         return None
     text = f"SET_VRING_BASE: expected ring {index} to go on at {was} as in #{no}, came {ring.base}"
-    return Breach(text, evidence=(no,), severity="note" if ring.base in FRESH else None)
+    if ring.base in FRESH:
+        # nobody tells the back-end of a guest's restart
+        return Breach(f"{text}: right if the guest's driver has begun anew", evidence=(no,), severity="note")
+    return Breach(f"{text}: requests in between are skipped, or done twice", evidence=(no,))
 
 
 @rule("VU-RUN-07", "note", "a ring stops within half a second", FRONT + "GET_VRING_BASE", on=reply(*_STOPS))

@@ -155,8 +155,8 @@ def kept_over_reset(case: Case) -> Outcome:
         return None
     del mapped[stale[0].no]
     reset = case.memory.of("VU-SHM-10").get("no", 0)
-    text = f"{case.name}: expected nothing mapped at {gone.where} since RESET_DEVICE #{reset}"
-    return Breach(f"{text}, it speaks of #{stale[0].no}", evidence=(stale[0].no, reset))
+    text = f"{case.name}: expected a mapping that is there; that of #{stale[0].no}, {gone.where}, ended with "
+    return Breach(f"{text}RESET_DEVICE #{reset}", evidence=(stale[0].no, reset))
 
 
 @rule("VU-SHM-11", "warning", "flags of SHMEM_MAP are 0 or 1",

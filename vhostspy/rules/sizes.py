@@ -34,9 +34,11 @@ def _lengths(layouts: tuple[Layout, ...], context: Context) -> str:
     """The sizes that the payload may have, for people."""
     least = min((doubt(layout, context) for layout in layouts), default=0)
     likely = [layout for layout in layouts if doubt(layout, context) == least]
-    sizes = [str(size) for layout in likely if (size := plan(layout, "<").size) is not None]
-    sizes += ["what its counts say" for layout in likely if plan(layout, "<").size is None]
-    return " or ".join(dict.fromkeys(sizes)) or "0"
+    sizes = {size: None for layout in likely if (size := plan(layout, "<").size) is not None}
+    text = " or ".join(map(str, sizes)) + " bytes" if sizes else ""
+    if any(plan(layout, "<").size is None for layout in likely):
+        text += f"{text and ', or '}as many bytes as its counts say"
+    return text or "0 bytes"
 
 
 def _expected(message: Message, reply: bool, context: Context) -> str:
@@ -49,7 +51,7 @@ def wrong_size(case: Case) -> str | None:
     message = case.message
     if message.row is None or not mistaken(case):
         return None
-    return f"{case.name}: expected a payload of {sizes_of(case)} bytes, came {message.size}"
+    return f"{case.name}: expected a payload of {sizes_of(case)}, came {message.size}"
 
 
 def sizes_of(case: Case) -> str:
@@ -96,7 +98,7 @@ def as_long_as_its_structure(case: Case) -> Outcome:
     if not today.needs or not all(_agreed(case, gate) for gate in today.needs):
         return None
     wanted = _expected(today, False, message.context)
-    return f"{today.name}: expected a payload of {wanted} bytes, came {message.size}"
+    return f"{today.name}: expected a payload of {wanted}, came {message.size}"
 
 
 def _agreed(case: Case, gate: Gate) -> bool:

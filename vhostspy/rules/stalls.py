@@ -7,7 +7,7 @@ for VU-RPL-15; here it is about both channels at once, and about sessions in whi
 from __future__ import annotations
 
 from vhostspy.dissectors.rows import BACK_END, FRONT_END
-from vhostspy.message import Message
+from vhostspy.message import Message, end_name
 from vhostspy.session import ledger as ledgers
 from vhostspy.session.state import Session
 
@@ -19,7 +19,6 @@ CHANNEL = "vhost-user, Back-end communication; QEMU db8a3772e3 and 4382138f64"
 #: both ends have waited for so long
 CROSSED_NS = 2 * SECOND
 STILL_NS = 10 * SECOND
-_ENDS = ("front-end", "back-end")
 
 
 def _oldest(session: Session, asker: int) -> Message | None:
@@ -67,7 +66,7 @@ def stands_still(moment: Moment) -> Outcome:
         return None  # somebody has spoken since
     if _oldest(session, 1 - asked.sender) is not None:
         return None  # VU-STL-01
-    owes, waits = _ENDS[1 - asked.sender], _ENDS[asked.sender]
+    owes, waits = end_name(session.protocol, 1 - asked.sender), end_name(session.protocol, asked.sender)
     text = f"expected the session to go on: the {owes} owes the {waits} an answer to {title(asked)} on the "
     text += f"{asked.channel} channel since {age(age_ns)}, and nothing has passed since"
     return Breach(text, who=1 - asked.sender, no=no)

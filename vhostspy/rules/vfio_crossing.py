@@ -50,7 +50,8 @@ def crossing(case: Case | Moment) -> Outcome:
         del crossed[next(iter(crossed))]
     if not case.first("VF-HDR-11", message.sender):
         return None
-    text = f"{called(case)}: came while the other end waits for the reply to {waiting.name} #{waiting.no}"
+    text = f"{called(case)}: came while the other end waits for the reply to {waiting.name} #{waiting.no}, on the same "
+    text += "socket: it must not take the one for the other"
     return Breach(text, evidence=(waiting.no,))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from vhostspy.dissectors import registry
+from vhostspy.message import Message
 from vhostspy.session import ledger as ledgers
 
 from .replies import LATE_NS, age
@@ -26,6 +27,10 @@ def called(case: Case) -> str:
     message = case.message
     kind = " reply" if message.is_reply else ""
     return f"{message.name or f'command {message.id}'}{kind} (message id {message.msgid})"
+
+
+def _named(message: Message) -> str:
+    return f"{message.name or f'command {message.id}'} #{message.no}"
 
 
 @rule("VF-HDR-01", "error", "a message is no larger than its receiver takes", "vfio-user, Header; libvfio-user",
@@ -137,7 +142,7 @@ def reused(case: Case) -> Outcome:
     queue = case.before.ledger.get((message.channel, message.channel_no))
     for one in queue.waiting if queue is not None else ():
         if one.msgid == message.msgid and one.sender == message.sender and case.first("VF-HDR-09", message.sender):
-            text = f"{called(case)}: expected another message id than that of {one.name} #{one.no}, which is waited for"
+            text = f"{called(case)}: expected another message id than that of {_named(one)}, which is waited for"
             return Breach(text, evidence=(one.no,))
     return None
 
@@ -150,8 +155,11 @@ def pipelined(case: Case) -> Outcome:
     waiting = [one for one in queue.waiting if one.sender == message.sender] if queue is not None else []
     if not waiting or not case.first("VF-HDR-10", message.sender):
         return None
-    return Breach(f"{called(case)}: came while {waiting[0].name} #{waiting[0].no} is outstanding",
-                  evidence=(waiting[0].no,))  # fmt: skip
+    text = f"{called(case)}: came while {_named(waiting[0])} is outstanding; the {_ENDS[1 - message.sender]} has to "
+    return Breach(f"{text}take them in order", evidence=(waiting[0].no,))
+
+
+_ENDS = ("client", "server")
 
 
 @rule("VF-FD-01", "error", "no more descriptors than the receiver takes, and none where there are none",

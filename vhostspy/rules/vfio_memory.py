@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from vhostspy.session import ledger as ledgers
+
 from .rule import Breach, Case, Moment, Outcome, event, rule
 from .vfio_header import called
 from .vfio_state import CLIENT, PROTOCOL, SERVER, Dma, answer, asked, command, state
@@ -128,7 +130,20 @@ def outside(case: Case) -> Outcome:
     regions = state(case.memory).dma.values()
     if any(one.address <= address and address + count <= one.address + one.length for one in regions):
         return None
-    return f"{called(case)}: expected a range inside one region, came {range_of(address, count)}"
+    text = f"{called(case)}: expected a range inside one region, came {range_of(address, count)}"
+    taking = _taking_back(case, address)
+    if taking is None:
+        return text
+    return Breach(f"{text}, which DMA_UNMAP #{taking} is taking back", evidence=(taking,))
+
+
+def _taking_back(case: Case, address: int) -> int | None:
+    """The number of a DMA_UNMAP of that address that is not answered yet."""
+    for one in ledgers.outstanding(case.before.ledger):
+        fields = one.fields if one.name == "DMA_UNMAP" else {}
+        if fields.get("address", 0) <= address < fields.get("address", 0) + fields.get("length", 0):
+            return one.no
+    return None
 
 
 @rule("VF-DMA-10", "note", "a DMA region is reached by its descriptor or by messages", ACCESS,
@@ -152,7 +167,7 @@ def by_message(case: Case) -> Outcome:
     address = case.fields.get("address", 0)
     for one in state(case.memory).dma.values():
         if one.address <= address < one.address + one.length and one.mapped and case.first("VF-DMA-11"):
-            text = f"{called(case)}: expected no message for what #{one.no} has a descriptor for"
+            text = f"{called(case)}: expected the server to use the descriptor that #{one.no} gave it for this memory"
             return Breach(text, evidence=(one.no,))
     return None
 

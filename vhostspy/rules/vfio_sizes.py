@@ -45,5 +45,5 @@ def as_long_as_its_structure(case: Case) -> Outcome:
     if message.refused or not mistaken(case):
         return None  # of an error: VF-HDR-04
     longer = message.decoded.layout is not None and not message.decoded.missing
-    text = f"{called(case)}: expected a payload of {sizes_of(case)} bytes, came {len(message.payload)}"
+    text = f"{called(case)}: expected a payload of {sizes_of(case)}, came {len(message.payload)}"
     return Breach(text, severity="warning" if longer else None)

@@ -33,7 +33,7 @@ def first(case: Case) -> Outcome:
     kept = state(case.memory)
     if not case.sure or message.name == "VERSION" or kept.version[CLIENT] is not None:
         return None
-    return f"{called(case)}: expected VERSION first" if case.first("VF-VER-01") else None
+    return f"{called(case)}: expected VERSION first, it has not come" if case.first("VF-VER-01") else None
 
 
 @rule("VF-VER-02", "error", "no other command before VERSION is answered", VERSION, on=is_request, malformed=True)

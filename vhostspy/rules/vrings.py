@@ -344,6 +344,7 @@ def inflight_size(case: Case) -> Outcome:
 @rule("VU-VR-20", "note", "kick and call descriptors are given, nobody polls", FRONT + "SET_VRING_KICK",
       on=request("SET_VRING_KICK", "SET_VRING_CALL"))  # fmt: skip
 def polling(case: Case) -> Outcome:
-    if not case.fields.get("nofd") or not case.first("VU-VR-20", case.message.name):
-        return None
-    return f"{case.name}: expected a descriptor, bit 8 asks for polling instead (ring {case.fields['index']})"
+    if not case.fields.get("nofd") or case.message.fds or not case.first("VU-VR-20", case.message.name):
+        return None  # with a descriptor: VU-FD-05
+    ring = case.fields["index"]
+    return f"{case.name}: expected a descriptor, came bit 8 (NOFD) in its place: ring {ring} is to be polled"

@@ -121,7 +121,8 @@ CASES = (
         < 1{R}=0x100000000
         > 3
         *> 1
-        > EOF""", "VU-CLS-03", "warning", FRONT),
+        > EOF""", "VU-CLS-03", "warning", FRONT,
+         says="has not offered PROTOCOL_FEATURES (bit 30)"),
     # -- replies
     Case("R1", "an answer is waited for whose request was never sent", f"""
         HELLO(0x9)
@@ -227,7 +228,11 @@ CASES = (
     Case("F5", "in-flight regions asked for again and again, none given back", "HELLO(0x1000)\n" + """
         > 31 inf(0,0,1,128)
         < 31{R} inf(4096,0,1,128)+1fd
-        """ * 8 + "*> 31 inf(0,0,1,128)\n> EOF", "VU-INF-02", "error", FRONT),
+        """ * 8 + "*> 31 inf(0,0,1,128)\n> EOF", "VU-INF-02", "error", FRONT,
+         says="came 9 times"),
+    Case("F5 set", "a region handed back again and again: each is another mapping", "HELLO(0x1000)\n" +
+         "> 32 inf(8192,0,1,128)+1fd\n" * 8 + "*> 32 inf(8192,0,1,128)+1fd\n> EOF", "VU-INF-02", "error", FRONT,
+         says="came 9 times"),
     Case("F7", "a second back-end channel in place of the first", """
         HELLO(0x28)
         > 21{NR} +1fd
@@ -447,6 +452,36 @@ CASES = (
         *> 42 ds(1,0)+1fd
         < 42{R}=0x100
         > EOF""", "VU-DS-07", "warning", FRONT),
+    Case("RS3 ungated", "a status although nobody agreed on it", """
+        HELLO(0)
+        *> 39=1
+        > EOF""", "VU-ST-01", "error", FRONT,
+         says="STATUS (bit 16)"),
+    Case("L3 page", "a log that begins within a page", """
+        HELLO(0x2)
+        *> 6 log(0x1000,0x10)+1fd
+        > EOF""", "VU-LOG-03", "warning", FRONT,
+         says="whole pages"),
+    Case("S5 wrap", "a region whose offset and size wrap", """
+        HELLO(0)
+        *> 5 mt(1;0/0xfffffffffffff000/0x1000/0x2000)+1fd
+        > EOF""", "VU-MEM-03", "error", FRONT,
+         says="offset in its file and size below 2^64"),
+    Case("M5 nine", "one region more than a table has room for", "HELLO(0)\n*> 5 mt(9;" + ",".join(
+         f"{at << 20:#x}/0x100000/{0x7f0000000000 + (at << 20):#x}/0" for at in range(9)) + ")+8fd\n> EOF",
+         "VU-MEM-04", "error", FRONT,
+         says="1 to 8 regions, came 9"),
+    Case("V5 next", "a ring is started elsewhere than where it stopped", f"""
+        HELLO(0x8)
+        {MEMORY}
+        RING(0)
+        > 18 st(0,1)
+        > 18 st(0,0)
+        > 11 st(0,0)
+        < 11{{R}} st(0,700)
+        *> 10 st(0,650)
+        > EOF""", "VU-RUN-06", "warning", FRONT,
+         says="to go on at 700 as in #17, came 650"),
     # -- configuration
     Case("G1", "an offset that counts from where PCI has it", """
         HELLO(0x200)
@@ -457,7 +492,8 @@ CASES = (
         HELLO(0x200)
         > 24 cfg(0,256,0)
         *< 24{R}
-        > EOF""", "VU-CFG-03", "note", BACK),
+        > EOF""", "VU-CFG-03", "note", BACK,
+         says="expected 256 bytes at 0 as in #8, came none"),
     Case("G5", "the back-end's memory behind the device's configuration", """
         > 1
         < 1{R}=0x140000044
@@ -572,7 +608,8 @@ CASES = (
     Case("S7", "a number that nobody knows", """
         HELLO(0x8)
         *> 99{NR}=0
-        > EOF""", "VU-HDR-04", "warning", FRONT),
+        > EOF""", "VU-HDR-04", "warning", FRONT,
+         says="came number 99, which nobody knows"),
     Case("S9", "the number of queues is believed", """
         HELLO(0x1001)
         > 17

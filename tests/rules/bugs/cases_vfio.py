@@ -60,7 +60,8 @@ CASES = (
     Case("U9 during", "memory is read while it is being taken back", f"""{HELLO}{MEMORY}
         C #2 3 unmap(0,0x4000000)
         *S #0 11 dma(0x1000,64)
-        > EOF""", "VF-DMA-09", "warning", SERVER),
+        > EOF""", "VF-DMA-09", "warning", SERVER,
+         says="which DMA_UNMAP #5 is taking back"),
     Case("U11", "capabilities that are not there", f"""{HELLO}
         C #1 5 {BAR}
         *S #1 5{{R}} region(11,4096,32)
