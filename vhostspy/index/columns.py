@@ -227,7 +227,8 @@ class Columns:
 
     def in_session(self, session: int) -> None:
         """Rows of that session will come."""
-        self.session = fitting(self.session, session)
+        if session >> 8 * self.session.itemsize:
+            self.session = fitting(self.session, session)
 
     def pair(self, request: int, reply: int) -> None:
         """These rows answer each other."""
