@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.relay.harness import Relayed
+from tests.relay.harness import Relayed, open_to_viewers
 from vhostspy.inspection import NoRelay, find
 from vhostspy.relay.control import Control
 from vhostspy.relay.control import folder as control_folder
@@ -22,10 +22,8 @@ from vhostspy.relay.control import folder as control_folder
 @pytest.fixture
 def running(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Relayed]:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
-    with Relayed(folder, keep_memory=True) as relayed:
-        control = relayed.call(lambda: Control(relayed.relay, str(relayed.capture)))
+    with Relayed(folder, keep_memory=True) as relayed, open_to_viewers(relayed):
         yield relayed
-        relayed.call(control.close)
 
 
 def test_by_either_name_or_none(running: Relayed, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,13 +21,20 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeVar
 
+import pytest
+
 from vhostspy.capture.reader import Reader
 from vhostspy.capture.record import EVENT, MESSAGE, RAW, Record
 from vhostspy.capture.writer import Writer
+from vhostspy.relay.control import Control
 from vhostspy.relay.endpoint import Connector, Listener
 from vhostspy.relay.nowhere import Nowhere
 from vhostspy.relay.pairing import Relay, Settings
 from vhostspy.relay.session import Session
+
+FRONT, BACK = 0, 1
+SIDES = {"the front-end": FRONT, "the back-end": BACK}
+by_side = pytest.mark.parametrize("side", SIDES.values(), ids=SIDES)
 
 DEADLINE_S = 10.0
 HEADER = struct.Struct("=III")
@@ -436,3 +443,16 @@ def events(records: Sequence[Record], name: str = "") -> list[dict[str, Any]]:
             if not name or members["event"] == name:
                 found.append({"sender": one.sender, "session": one.session, "channel": one.channel, **members})
     return found
+
+
+@contextmanager
+def open_to_viewers(relayed: Relayed) -> Iterator[Control]:
+    """A relay with its control socket, in the folder that XDG_RUNTIME_DIR names."""
+    control = relayed.call(lambda: Control(relayed.relay, str(relayed.capture)))
+    try:
+        yield control
+    finally:
+        if relayed.thread is not None and relayed.thread.running:
+            relayed.call(control.close)
+        else:
+            control.close()

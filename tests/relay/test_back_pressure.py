@@ -17,8 +17,11 @@ import pytest
 from vhostspy.relay import outlet
 
 from .harness import (
+    BACK,
+    FRONT,
     Relayed,
     at_end,
+    by_side,
     close_all,
     messages,
     quiet,
@@ -33,10 +36,6 @@ from .harness import (
     until,
 )
 from .test_streams import in_threads
-
-FRONT, BACK = 0, 1
-SIDES = {"the front-end": FRONT, "the back-end": BACK}
-by_side = pytest.mark.parametrize("side", SIDES.values(), ids=SIDES)
 
 
 def small_buffers(relayed: Relayed, *ends: socket.socket) -> None:

@@ -15,22 +15,15 @@ import pytest
 from vhostspy.relay.control import LONGEST, Control
 from vhostspy.relay.control import folder as control_folder
 
-from .harness import Relayed, connected, events, messages, receive, send, sized, until
+from .harness import Relayed, connected, events, messages, open_to_viewers, receive, send, sized, until
 from .test_sessions import exchange
 
 
 @pytest.fixture
 def controlled(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Relayed, Control]]:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
-    with Relayed(folder) as relayed:
-        control = relayed.call(lambda: Control(relayed.relay, str(relayed.capture)))
-        try:
-            yield relayed, control
-        finally:
-            if relayed.thread is not None and relayed.thread.running:
-                relayed.call(control.close)
-            else:
-                control.close()
+    with Relayed(folder) as relayed, open_to_viewers(relayed) as control:
+        yield relayed, control
 
 
 class Caller:

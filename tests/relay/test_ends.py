@@ -14,8 +14,11 @@ from vhostspy.capture.record import Record
 from vhostspy.relay.session import GRACE_NS
 
 from .harness import (
+    BACK,
+    FRONT,
     Relayed,
     at_end,
+    by_side,
     close_all,
     events,
     message,
@@ -31,10 +34,6 @@ from .harness import (
     unpacked,
     until,
 )
-
-FRONT, BACK = 0, 1
-SIDES = {"the front-end": FRONT, "the back-end": BACK}
-by_side = pytest.mark.parametrize("side", SIDES.values(), ids=SIDES)
 
 
 def ends_of(records: list[Record]) -> list[tuple[str, int]]:

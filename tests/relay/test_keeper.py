@@ -15,7 +15,20 @@ import pytest
 from vhostspy.capture.record import SAMPLE
 from vhostspy.relay.control import Control
 
-from .harness import Relayed, close_all, connected, message, messages, receive, rights, tag_of, tagged, unpacked, until
+from .harness import (
+    Relayed,
+    close_all,
+    connected,
+    message,
+    messages,
+    open_to_viewers,
+    receive,
+    rights,
+    tag_of,
+    tagged,
+    unpacked,
+    until,
+)
 
 SET_MEM_TABLE, SET_VRING_KICK, SET_VRING_CALL = 5, 12, 13
 SET_LOG_BASE, SET_INFLIGHT_FD, ADD_MEM_REG, REM_MEM_REG = 6, 32, 37, 38
@@ -25,15 +38,8 @@ POSTCOPY_LISTEN, POSTCOPY_END = 29, 30
 @pytest.fixture
 def watched(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Relayed, Control]]:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
-    with Relayed(folder, keep_memory=True) as relayed:
-        control = relayed.call(lambda: Control(relayed.relay, str(relayed.capture)))
-        try:
-            yield relayed, control
-        finally:
-            if relayed.thread is not None and relayed.thread.running:
-                relayed.call(control.close)
-            else:
-                control.close()
+    with Relayed(folder, keep_memory=True) as relayed, open_to_viewers(relayed) as control:
+        yield relayed, control
 
 
 def regions(count: int, first: int = 0) -> bytes:

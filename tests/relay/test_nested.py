@@ -10,6 +10,8 @@ import pytest
 from vhostspy.capture import record
 
 from .harness import (
+    BACK,
+    FRONT,
     Relayed,
     at_end,
     close_all,
@@ -27,7 +29,6 @@ from .harness import (
     unpacked,
 )
 
-FRONT, BACK = 0, 1
 SET_VRING_CALL, SET_BACKEND_REQ_FD, GPU_SET_SOCKET = 13, 21, 33
 CONFIG_CHANGE = 2
 

@@ -16,6 +16,8 @@ from vhostspy.capture import record
 from vhostspy.relay.policy import DROP, END, HOLD, Hands, Injection, Intercepted, Verdict
 
 from .harness import (
+    BACK,
+    FRONT,
     Relayed,
     at_end,
     events,
@@ -35,7 +37,6 @@ from .harness import (
 )
 
 Decide = Callable[[Intercepted, Hands], Verdict]
-FRONT, BACK = 0, 1
 #: ids that the policies here look at; 43 and 44 they don't
 A, B, C = 40, 41, 42
 PLAIN = 43

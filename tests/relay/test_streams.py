@@ -25,6 +25,8 @@ from vhostspy.relay.direction import HOLD_NS
 from vhostspy.relay.outlet import PORTION
 
 from .harness import (
+    BACK,
+    FRONT,
     HEADER,
     Got,
     Relayed,
@@ -43,9 +45,6 @@ from .harness import (
     temporary_folder,
     until,
 )
-
-FRONT, BACK = 0, 1
-
 
 # -- any cut ----------------------------------------------------------------------------------------------------------
 

@@ -16,11 +16,20 @@ from vhostspy.capture.record import DROPPED, INCOMPLETE, Record
 from vhostspy.dissectors import registry
 from vhostspy.relay.outlet import LOOK_NS, PORTION
 
-from .harness import Relayed, events, messages, quiet, receive, send, sized, taken, until
-
-FRONT, BACK = 0, 1
-SIDES = {"the front-end": FRONT, "the back-end": BACK}
-by_side = pytest.mark.parametrize("side", SIDES.values(), ids=SIDES)
+from .harness import (
+    BACK,
+    FRONT,
+    Relayed,
+    by_side,
+    events,
+    messages,
+    quiet,
+    receive,
+    send,
+    sized,
+    taken,
+    until,
+)
 
 
 def begun(relayed: Relayed) -> tuple[socket.socket, socket.socket]:
