@@ -30,6 +30,10 @@ class Naming:
         #: sessions whose device was waited for in vain
         self._given_up: set[int] = set()
 
+    def passes(self, message: Message) -> bool:
+        """Whether it can be shown as it is; most can, so this is quick. Only vhost-user leaves the device open."""
+        return not self._waiting and (message.context.device is not None or message.protocol != "vhost-user")
+
     def feed(self, item: Item) -> Iterable[Item]:
         """What can be shown now that this has come, and the pipeline has taken it in."""
         waiting = self._waiting

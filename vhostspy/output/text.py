@@ -146,6 +146,8 @@ class LateText(Text):
         self._naming = naming
 
     def message(self, message: Message) -> str:
+        if self._naming.passes(message):
+            return super().message(message)
         self.seen(message)
         return self._lines(self._naming.feed(message))
 
