@@ -22,6 +22,8 @@ class Choosing(Parts):
     #: marks are kept beside this file; "" if the capture has no name
     marks_beside = ""
     _loaded = False
+    #: the row that a finding led to, and the one where it was found
+    _stood = (-1, -1)
 
     # -- filter and find
 
@@ -132,14 +134,29 @@ class Choosing(Parts):
     def action_finding(self, step: int) -> None:
         """The next one; behind the last comes the first. Who looks at the end of a live session has all before him."""
         more = " so far; the capture is still being read" if self.feed.progress < 1 else ""
-        row, said = self.store.next_finding(step), ""
-        if row is None:
-            row = self.store.edge_finding(step)
-            if row == self.store.focus:
-                self.say(f"no other finding{more}", "warning")
+        said = ""
+        row: int | None = self._stood[1] if self._stood[0] == self.store.focus else self.store.focus
+        while row is not None:
+            row = self.feed.next_finding(row, step)
+            if row is None and not said:
+                said = f"the {'first finding: none is below' if step > 0 else 'last finding: none is above'}{more}"
+                row = self.store.edge_finding(step)
+            if row is not None and (about := self._about(row)) != self.store.focus:
+                self._stood = about, row
+                self.go_to(about, said=said)
                 return
-            said = f"the {'first finding: none is below' if step > 0 else 'last finding: none is above'}{more}"
-        self.go_to(row, f"no finding{more}", said)
+        self.say(f"no {'other ' if self.store.edge_finding() is not None else ''}finding{more}", "warning")
+
+    def _about(self, row: int) -> int:
+        """The row that the findings of a row are about: of those about silence, which have no row, the request's."""
+        feed = self.feed
+        if feed.item(row).findings:
+            return row
+        events = [*feed.asides(row), *(feed.asides(feed.rows) if row == feed.rows - 1 else ())]
+        numbers = {event.facts.get("no") for event in events if event.findings}
+        no = numbers.pop() if len(numbers) == 1 else None
+        about = feed.row_of(no) if isinstance(no, int) else None
+        return row if about is None else about
 
     def action_other(self) -> None:
         self.go_to(self.store.other, "it has no other half: no answer is due, or none has come")

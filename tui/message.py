@@ -20,6 +20,8 @@ from .nodes import Node, header_nodes, payload_nodes
 _ABOUT = 24
 #: objects within objects of an event's facts
 _DEEPEST = 4
+#: an answer that came sooner leaves no silence; and so many rows behind a request what was said of it is looked for
+_STOOD_NS, _FAR = 1_000_000_000, 2000
 #: closed until somebody opens it
 CLOSED = frozenset(("header",))
 
@@ -71,6 +73,7 @@ def _message(
         yield from wrapped(escape(mark) or "marked", "title", width, first=[("◆ ", "title")], key=("mark",))
     yield from _remarks(message, width)
     yield from _findings(feed, message, width)
+    yield from _since(feed, row, message, other, width)
     header = header_nodes(message)
     if header:
         closed_header = "header" in closed
@@ -122,6 +125,21 @@ def _way(feed: Feed, message: Message, other: int | None, width: int) -> Line:
     elif message.is_reply:
         spans.append(("answers nothing that was asked", "warning"))
     return Line(tuple(spans), key=("way",), row=other)
+
+
+def _since(feed: Feed, row: int, message: Message, other: int | None, width: int) -> Iterator[Line]:
+    """What is wrong with the silence behind a request; found later, and said before a row that has nothing to do with
+    it. At the end of the capture it is said with what came meanwhile."""
+    answer = feed.item(other) if other is not None else None
+    stood = answer.latency_ns if isinstance(answer, Message) else None
+    if message.kind != "request" or row == feed.rows - 1:
+        return
+    if not message.awaited if stood is None else stood < _STOOD_NS:
+        return
+    for each in range(row + 1, min(feed.rows if other is None else other, row + _FAR) + 1):
+        for event in feed.asides(each):
+            if event.facts.get("no") == message.no:
+                yield from _findings(feed, event, width)
 
 
 def _remarks(message: Message, width: int) -> Iterator[Line]:

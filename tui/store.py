@@ -295,10 +295,6 @@ class Store:
         """What is in focus; None in an empty capture."""
         return self.feed.item(self.focus) if 0 <= self.focus < self.feed.rows else None
 
-    def next_finding(self, step: int = 1) -> int | None:
-        """The next row with a finding, shown or not; None: there is none in that direction."""
-        return self.feed.next_finding(self.focus, step)
-
     def edge_finding(self, step: int = 1) -> int | None:
         """The first row with a finding, or the last one; None: there is none at all."""
         return self.feed.next_finding(-1 if step > 0 else self.feed.rows + 1, step)

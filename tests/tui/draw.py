@@ -32,7 +32,7 @@ PICTURES = (
     Picture("overview", "captures/c-sid.pcapng", (132, 36), (":goto 38",)),
     Picture("light", "captures/gpu-sid.pcapng", (100, 30), ("exclamation_mark",), "textual-light"),
     Picture("unshared", "docs/tui/unshared.pcapng", (132, 34), ("exclamation_mark",)),
-    Picture("stalled", "docs/tui/stalled.pcapng", (132, 34), ("waits",)),
+    Picture("stalled", "docs/tui/stalled.pcapng", (132, 34), ("exclamation_mark",)),
     Picture("rings", "captures/c-sid.pcapng", (110, 30), (":goto 42", "r")),
     Picture("timeline", "captures/l-sid.pcapng", (110, 30), (":filter message == IOTLB_MSG", "t")),
     Picture("statistics", "captures/l-sid.pcapng", (100, 26), ("s",)),
@@ -51,8 +51,6 @@ async def draw(picture: Picture) -> str:
                 if done.startswith(":"):
                     trouble = app.command(done[1:])
                     assert not trouble, trouble
-                elif done == "waits":
-                    app.go_to(next(row for row in range(feed.rows) if _waits(feed, row)))
                 else:
                     await pilot.press(done)
                 app.work(1)
@@ -62,11 +60,6 @@ async def draw(picture: Picture) -> str:
     finally:
         feed.close()
     return _FONTS.sub("", svg).replace("Fira Code", "monospace")
-
-
-def _waits(feed: Indexed, row: int) -> bool:
-    glance = feed.glance(row)
-    return glance.awaited and glance.partner is None
 
 
 def main() -> None:

@@ -52,6 +52,8 @@ class Pretend:
             for _ in replay.pipeline.feed(record):
                 self.states.append(dict(replay.pipeline.sessions))
         self.rows = len(self.items) if known is None else known
+        #: what was said just before a row
+        self.silences: dict[int, tuple[Event, ...]] = {}
         self.partners: dict[int, int] = {}
         for row, item in enumerate(self.items):
             if isinstance(item, Message) and item.answers is not None:
@@ -107,7 +109,7 @@ class Pretend:
         return self.states[min(row, len(self.states) - 1)] if self.states else {}
 
     def asides(self, row: int) -> Sequence[Event]:
-        return ()
+        return self.silences.get(row, ())
 
     def counts(self) -> Counts:
         known = self.items[: self.rows]
@@ -132,7 +134,9 @@ class Pretend:
 
     def next_finding(self, row: int, step: int) -> int | None:
         rows = range(row + 1, self.rows) if step > 0 else range(min(row, self.rows) - 1, -1, -1)
-        return next((each for each in rows if self.items[each].findings), None)
+        return next(
+            (each for each in rows if any(one.findings for one in (self.items[each], *self.asides(each)))), None
+        )
 
     def findings_by_rule(self) -> Mapping[tuple[str, str], int]:
         counts: dict[tuple[str, str], int] = {}

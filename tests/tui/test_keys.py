@@ -11,7 +11,7 @@ from textual import events
 from textual.pilot import Pilot
 
 from vhostspy.filter import compile
-from vhostspy.message import Message
+from vhostspy.message import Event, Finding, Message
 from vhostspy.tui.app import Screen
 from vhostspy.tui.help import help_lines
 from vhostspy.tui.keys import GROUPS, KEYS
@@ -296,6 +296,24 @@ async def _(app: Screen, pilot: Pilot[int]) -> None:
     assert app.store.focus == 7 and "no other finding" in picture(app)
     await press(app, pilot, "G", "exclamation_mark")
     assert app.store.focus == 7 and "the first finding: none is below" in picture(app)
+
+
+def test_a_finding_about_a_silence_leads_to_the_request_that_stands() -> None:
+    stalled = feed()
+    request, end = stalled.items[22], stalled.items[23]
+    assert isinstance(request, Message) and isinstance(end, Event)
+    late = Finding("VU-RPL-15", "warning", 1, "nobody answers", "it waits", request.no, ())
+    stalled.silences[23] = (end._replace(event="waiting", facts={"no": request.no}, findings=(late,)),)
+
+    async def test(app: Screen, pilot: Pilot[int]) -> None:
+        await press(app, pilot, "exclamation_mark", "exclamation_mark")
+        assert app.store.focus == 22 and late.text in picture(app) and "VU-RPL-15" in picture(app)
+        await press(app, pilot, "exclamation_mark")
+        assert app.store.focus == 7
+        await press(app, pilot, "at")
+        assert app.store.focus == 22
+
+    on_screen(test, stalled)
 
 
 @case("at,@")

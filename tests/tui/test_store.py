@@ -155,15 +155,12 @@ def test_request_and_answer_are_each_others_other() -> None:
     assert store.other is None
 
 
-def test_the_next_finding_may_be_hidden() -> None:
+def test_the_first_finding_and_the_last_may_be_hidden() -> None:
     store = Store(feed(), compile("fds"))
     shown(store)
-    assert store.next_finding(-1) == 7 or store.focus < 7
-    store.go_to_row(0)
-    assert store.next_finding() == 7
-    store.go_to_row(8)
-    assert store.next_finding() is None
-    assert store.next_finding(-1) == 7
+    assert not store.is_shown(7)
+    assert store.edge_finding() == store.edge_finding(-1) == 7
+    assert Store(feed(known=5)).edge_finding() is None
 
 
 def test_marks_are_gone_through_in_order() -> None:
