@@ -146,3 +146,16 @@ def test_where_else_there_are_some(running: Relayed, tmp_path: Path, monkeypatch
     monkeypatch.setattr("vhostspy.inspection.control._elsewhere", lambda: [other])
     with pytest.raises(NoRelay, match=f"there are some in {other}, for another XDG_RUNTIME_DIR or TMPDIR"):
         find()
+
+
+def test_a_folder_that_is_too_long_for_a_socket(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The relay works without, and says why where that matters."""
+    place = folder / ("x" * 100)
+    place.mkdir()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(place))
+    with Relayed(folder) as relayed:
+        control = relayed.call(lambda: Control(relayed.relay, ""))
+        assert control.problem == f"no control socket: {control.path}: AF_UNIX path too long"
+        assert capsys.readouterr().err == ""

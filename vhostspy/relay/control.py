@@ -52,7 +52,7 @@ class Control:
         try:
             self._open()
         except OSError as error:
-            self.problem = f"no control socket: {error.filename or self.path}: {error.strerror}"
+            self.problem = f"no control socket: {error.filename or self.path}: {error.strerror or error}"
             self.close()
 
     def _open(self) -> None:
@@ -141,5 +141,7 @@ class Control:
             self._listener = None
             try:
                 os.unlink(self.path)
+            except FileNotFoundError:
+                pass  # it was too long to be bound, or somebody has removed it
             except OSError as error:
                 sys.stderr.write(f"vhostspy: {self.path}: {error.strerror}\n")
