@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -100,6 +101,13 @@ def test_nobody_there(capture: Path, tmp_path: Path) -> None:
     found = vhostspy(capture, "--as", "front-end", "--connect", tmp_path / "no", "--connect-timeout", "0.05")
     assert found.returncode == 3
     assert "cannot connect within 0.05 s" in found.stdout
+
+
+def test_nobody_there_is_told_once_for_all_recordings(tmp_path: Path) -> None:
+    found = vhostspy("--corpus", "blk", "--as", "front-end", "--connect", tmp_path / "no", "--connect-timeout", "0.05")
+    assert found.returncode == 3
+    assert found.stdout.count("cannot connect") == 1
+    assert re.search(r"nobody is there to play to: \d+ recordings left out", found.stderr)
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import struct
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -193,6 +195,31 @@ def test_original_timing_holds_messages_back(capture: bytes) -> None:
         answer, set_owner = outcome.sessions[0].messages[1:3]
         took.append(set_owner.monotonic_ns - answer.monotonic_ns)
     assert took[0] < 100_000_000 < 149_000_000 <= took[1]
+
+
+def test_a_long_pause_of_the_record_is_spoken_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vhostspy.replay.speaking.SAID_S", 0.1)
+
+    def slowly(front_end: FrontEnd, back_end: BackEnd) -> None:
+        front_end.get_features()
+        threading.Event().wait(0.15)
+        front_end.set_owner()
+
+    said: list[str] = []
+    assert to_back_end(recorded(slowly), timing="original", say=said.append).status == 0
+    assert [re.sub(r"\d+\.\d+", "N", sentence) for sentence in said] == ["waits N s before SET_OWNER #3, as recorded"]
+
+
+def test_who_waits_for_a_peer_is_told_once(capture: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vhostspy.replay.meeting.SAID_S", 0.05)
+    said: list[str] = []
+    for end, path in (("connect", tmp_path / "no.sock"), ("listen", tmp_path / "l.sock")):
+        where: Any = {end: path}
+        assert replay(capture, "front-end", connect_timeout_s=0.25, say=said.append, **where).status == 3
+    assert said == [
+        f"{tmp_path}/no.sock: No such file or directory; trying again for 0.2 s more",
+        f"{tmp_path}/l.sock: nobody has connected yet; waiting for 0.2 s more",
+    ]
 
 
 def test_a_silent_back_end_is_told_with_the_request_that_stands(capture: bytes) -> None:

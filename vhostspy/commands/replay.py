@@ -14,7 +14,7 @@ from vhostspy.arguments import kept_apart, write_file
 from vhostspy.dissectors.rows import FRONT_END
 from vhostspy.errors import WrongUse
 from vhostspy.output.stream import let_go
-from vhostspy.output.units import escape
+from vhostspy.output.units import escape, plural
 from vhostspy.replay import Outcome, report
 from vhostspy.replay.player import SIDES
 from vhostspy.replay.script import SET_UP
@@ -144,7 +144,8 @@ def _run(options: Namespace) -> int:
     people = sys.stderr if options.json else sys.stdout
     outcomes: list[Outcome] = []
     damaged = False
-    for name, script in _scripts(options):
+    scripts = [*_scripts(options)]
+    for name, script in scripts:
         damaged |= script.damaged
         outcome = play(options, script, people)._replace(name=name)
         outcomes.append(outcome)
@@ -153,6 +154,10 @@ def _run(options: Namespace) -> int:
                 _print(sys.stdout, line)
         for line in outcome.lines():
             _print(people, escape(line))
+        left = len(scripts) - len(outcomes)
+        if left and outcome.failure and not outcome.sessions:
+            _say(f"nobody is there to play to: {plural(left, 'recording')} left out")
+            break
     if options.corpus:
         _print(people, "")
         for line in report.table(outcomes):
@@ -253,6 +258,7 @@ def play(options: Namespace, script: Script, people: TextIO | None) -> Outcome:
         see=see,
         device=options.device,
         write=options.write,
+        say=_say,
     )
 
 
@@ -271,6 +277,10 @@ def _see(options: Namespace, people: TextIO | None) -> Callable[[Message], None]
             _write(people, text.heading())
         return lambda message: _write(people, text.message(message))
     return None
+
+
+def _say(sentence: str) -> None:
+    _print(sys.stderr, f"vhostspy replay: {escape(sentence)}")
 
 
 def _print(stream: TextIO | None, line: str) -> None:

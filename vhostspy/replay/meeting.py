@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import socket
+from collections.abc import Callable
 from time import monotonic
 
 from vhostspy.errors import Failure, WrongUse
@@ -15,13 +16,18 @@ from .stage import LONGEST_S
 CONNECT_S, ACCEPT_S = 10.0, 60.0
 #: the pauses between attempts to connect, in seconds
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.002, 0.2
+#: whoever has waited for so long is told what for, in seconds
+SAID_S = 1.0
 
 
 class Meeting:
+    """Owns its listening socket, and a connected one until it is met."""
+
     def __init__(
         self, listen: str | None = None, connect: str | socket.socket | None = None, mode: int = 0o600,
-        timeout_s: float | None = None,
+        timeout_s: float | None = None, say: Callable[[str], None] | None = None,
     ) -> None:  # fmt: skip
+        """``say`` is told in a sentence what is waited for, where that takes longer."""
         if (listen is None) == (connect is None):
             raise WrongUse("say where the other side is: either --listen or --connect")
         self.timeout_s = timeout_s if timeout_s is not None else ACCEPT_S if listen is not None else CONNECT_S
@@ -29,6 +35,7 @@ class Meeting:
         self._listener = Listener(listen, mode) if listen is not None else None
         self._connector = Connector(connect) if isinstance(connect, str) else None
         self.name = listen or (connect if isinstance(connect, str) else "the given socket")
+        self._say = say
         #: why nobody could be connected to
         self._why = ""
 
@@ -71,6 +78,11 @@ class Meeting:
             return Failure(f"{self.name}: cannot connect within {self.timeout_s:g} s: {self._why}")
         return Failure(f"{self.name}: nobody connected{' again' if again else ''} within {self.timeout_s:g} s")
 
+    def _waits_for(self, again: bool) -> str:
+        if self._listener is None:
+            return f"{self.name}: {self._why}; trying again"
+        return f"{self.name}: nobody has connected{' again' if again else ''} yet; waiting"
+
     def meet(self, again: bool, until_said_s: float = 0.0) -> socket.socket:
         """The next connection. Raises Failure when nobody comes, or is there, in time.
 
@@ -84,7 +96,8 @@ class Meeting:
             made.close()
 
     def _wait(self, again: bool) -> socket.socket:
-        deadline, pause_s = monotonic() + self.timeout_s, FIRST_PAUSE_S
+        began, pause_s = monotonic(), FIRST_PAUSE_S
+        deadline, say = began + self.timeout_s, self._say
         poll = select.poll()
         if self.listening is not None:
             poll.register(self.listening, select.POLLIN)
@@ -92,7 +105,11 @@ class Meeting:
             left = deadline - monotonic()
             if left <= (0 if self.listening is not None else pause_s):
                 raise self.nobody(again)
-            poll.poll((min(left, LONGEST_S) if self.listening is not None else pause_s) * 1000)
+            if say is not None and monotonic() - began >= SAID_S:
+                say(f"{self._waits_for(again)} for {self.timeout_s - SAID_S:g} s more")
+                say = None
+            longest_s = left if say is None else min(left, SAID_S)
+            poll.poll((min(longest_s, LONGEST_S) if self.listening is not None else pause_s) * 1000)
             pause_s = min(pause_s * 1.5, LONGEST_PAUSE_S)
         return made
 

@@ -52,6 +52,8 @@ class Settings(NamedTuple):
     #: the longest wait for one message, in seconds; None: ANSWER_S as front-end, FRONT_END_S as back-end
     timeout_s: float | None = None
     edit: Edit | None = None
+    #: is told in a sentence what is waited for, where that takes longer
+    say: Callable[[str], None] | None = None
 
     @property
     def longest_s(self) -> float:
@@ -137,11 +139,13 @@ def replay(
     device: str | None = None,
     write: str | os.PathLike[str] | None = None,
     meeting: Meeting | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> Outcome:
     """Play one side of a capture: ``as_`` is front-end or back-end (client, server) and what is played.
 
     connect, listen: the other side; a connected socket is taken over. from_no, until_no, keep: which of the messages.
     write: keep what passes as a capture. meeting: where the other side is, instead; it stays the caller's.
+    say: is told in a sentence what is waited for, where that takes longer than a second.
 
     Raises WrongUse for what cannot be played or used, OSError for files; all else is in the outcome.
     """
@@ -151,6 +155,7 @@ def replay(
         None if listen is None else os.fspath(listen),
         connect if connect is None or isinstance(connect, socket.socket) else os.fspath(connect),
         timeout_s=connect_timeout_s,
+        say=say,
     )
     try:
         script = capture if isinstance(capture, Script) else Script.read(capture, device)
@@ -158,7 +163,7 @@ def replay(
             script = script.cut(from_no, until_no, keep)
         if not script.parts:
             raise WrongUse(f"{script.name}: there is no message to be played")
-        settings = Settings(SIDES[as_], strictness, unmatched, timing, timeout_s, edit)
+        settings = Settings(SIDES[as_], strictness, unmatched, timing, timeout_s, edit, say)
         log = Log(device, write, see)
         try:
             outcome = play(script, settings, where, log)

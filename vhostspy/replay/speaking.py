@@ -19,6 +19,7 @@ from .answers import with_msgid
 from .cues import Armed
 from .edit import edited
 from .guest import BEFORE, Guest
+from .meeting import SAID_S
 from .scene import Place, Scene
 from .script import nested
 from .store import Identity
@@ -113,7 +114,10 @@ class Speaker:
             if original:
                 message = self.part.messages[place]
                 before = self.part.messages[place - 1].monotonic_ns if place else message.monotonic_ns
-                until = self._tally.moment + max(0, message.monotonic_ns - before) / 1e9
+                pause_s = max(0, message.monotonic_ns - before) / 1e9
+                until = self._tally.moment + pause_s
+                if self.settings.say is not None and pause_s >= SAID_S:
+                    self.settings.say(f"waits {pause_s:.1f} s before {named(message)} #{message.no}, as recorded")
             else:
                 until = monotonic() + _PROMPT_S
             self._hold[place] = until
