@@ -191,9 +191,8 @@ class Pipeline:
         self.sessions.pop(number, None)
         if self.rules is not None:
             self.rules.forget(number)
-        for keys in (self._told, self._originals):
-            for key in [key for key in keys if key[0] == number]:
-                del keys[key]  # type: ignore[arg-type]
+        self._told = {key: times for key, times in self._told.items() if key[0] != number}
+        self._originals = {key: data for key, data in self._originals.items() if key[0] != number}
         self._called_off = {key for key in self._called_off if key[0] != number}
 
     # -- events
@@ -216,15 +215,7 @@ class Pipeline:
             facts,
         )
         if not record.session:
-            if event.event == "start" and self.device is None:
-                # what the relay was told holds for whoever reads its capture, unless they know better
-                self.device = _known_device(facts.get("device"))
-            if event.event == "start":
-                listen = facts.get("listen")
-                self._listen = tuple(map(str, listen)) if isinstance(listen, list) else ()
-            if event.event == "gap":
-                self._after_gap()
-            return [*self.finish(), self._judged_end(event)] if event.event == "end" else [event]
+            return self._of_all(event)
         session = self.sessions.get(record.session)
         if session is None:
             session = self._begin(record)
@@ -239,6 +230,20 @@ class Pipeline:
         event = self._judged(before, event, session)
         if event.event == "close":
             return self._close(session, event)
+        return [event]
+
+    def _of_all(self, event: Event) -> list[Event]:
+        """An event of the capture, not of a session: it starts, has a gap, ends."""
+        if event.event == "start":
+            if self.device is None:
+                # what the relay was told holds for whoever reads its capture, unless they know better
+                self.device = _known_device(event.facts.get("device"))
+            listen = event.facts.get("listen")
+            self._listen = tuple(map(str, listen)) if isinstance(listen, list) else ()
+        elif event.event == "gap":
+            self._after_gap()
+        elif event.event == "end":
+            return [*self.finish(), self._judged_end(event)]
         return [event]
 
     def _judged(self, before: Session, event: Event, after: Session | None = None) -> Event:
