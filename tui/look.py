@@ -7,6 +7,7 @@ from time import monotonic
 from vhostspy.inspection import Asked, Attachment, NoRelay
 from vhostspy.memory.inflight import Queue
 from vhostspy.memory.progress import Pace, Progress
+from vhostspy.memory.ring import Ring
 from vhostspy.memory.sample import rings_of
 from vhostspy.message import Event
 from vhostspy.output.rings import dirty_lines, inflight_lines, table
@@ -20,6 +21,8 @@ from .line import Line, line
 EVERY_S = 0.5
 #: so many rows back a sample is looked for
 _BACK = 5000
+#: so many records of samples tell how a ring came to where it is
+_MOST_SAMPLES = 100
 
 
 class Looking:
@@ -68,15 +71,35 @@ def _lines(texts: list[str], inflight: tuple[Queue, ...]) -> list[Line]:
 
 
 def sampled_lines(feed: Feed, row: int, session: Session) -> list[Line]:
-    """The last sample of a session before a row, if one is near."""
+    """The rings of a session as last seen before a row, if that is near, and since when they stood still."""
+    found = _samples(feed, row, session.number)
+    if not found:
+        return []
+    progress = Progress()
+    rings: dict[int, Ring] = {}
+    paces: dict[int, Pace] = {}
+    # of many rings a sample is several records
+    for _, sample in reversed(found):
+        for ring in rings_of(sample.facts):
+            rings[ring.number] = ring
+            paces[ring.number] = progress.feed(session.number, ring, sample.monotonic_ns)
+    at, last = found[0]
+    when = seconds(last.monotonic_ns - feed.start_ns)
+    shown = [rings[number] for number in sorted(rings)]
+    texts = table(shown, paces, {}, session.device) if rings_of(last.facts) else [escape(last.text)]
+    return [line(("in memory, at ", "title"), (f"{when} s", "title"), row=at), *_lines(texts, ())]
+
+
+def _samples(feed: Feed, row: int, session: int) -> list[tuple[int, Event]]:
+    """The last samples of a session before a row, and their rows; the latest first."""
+    found: list[tuple[int, Event]] = []
     for at in range(row, max(-1, row - _BACK), -1):
         glance = feed.glance(at)
-        if glance.no or glance.session != session.number:
+        if glance.no or glance.session != session:
             continue
         item = feed.item(at)
         if isinstance(item, Event) and item.event == "sample":
-            rings = rings_of(item.facts)
-            when = seconds(item.monotonic_ns - feed.start_ns)
-            texts = table(rings, {}, {}, session.device) if rings else [escape(item.text)]
-            return [line(("in memory, at ", "title"), (f"{when} s", "title"), row=at), *_lines(texts, ())]
-    return []
+            found.append((at, item))
+            if len(found) == _MOST_SAMPLES:
+                break
+    return found

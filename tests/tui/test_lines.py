@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.pipeline.conversation import KICK, Conversation
+from tests.pipeline.conversation import KICK, MS, Conversation
 from vhostspy.message import Message
 from vhostspy.tui.bytes import bytes_lines, per_row
 from vhostspy.tui.columns import COLUMNS, Facts, cells, layout
@@ -290,3 +290,27 @@ def test_a_node_is_found_by_its_filters_name() -> None:
         return [path for node in nodes for path in (node.path, *paths(node.children))]
 
     assert paths(payload_nodes(message(feed(), 10))) == ["index", "num"]
+
+
+def test_rings_of_a_capture_tell_since_when_they_stand_still() -> None:
+    said = Conversation()
+    said.front_end("SET_VRING_NUM", index=0, num=256)
+    split = {
+        "layout": "split",
+        "size": 256,
+        "started": True,
+        "enabled": True,
+        "available": 9,
+        "used": 8,
+        "in_flight": 1,
+    }
+    for _ in range(3):
+        said.event("sample", rings=[{"ring": 0, **split}])
+        # of many rings a sample is several records
+        said.event("sample", rings=[{"ring": 40, **split, "used": 9, "in_flight": 0}])
+        said.pause(1000 * MS)
+    pretend = Pretend(said)
+    shown = text(rings_lines(pretend, pretend.rows - 1, 120))
+    first, second = (line for line in shown.splitlines() if "runs" in line and "256 " in line)
+    assert first.split()[0] == "0" and second.split()[0] == "40"
+    assert "2.0 s ago" in first and "2.0 s ago" in second
