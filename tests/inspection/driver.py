@@ -27,11 +27,19 @@ TABLE, AVAILABLE, USED = 0, 0x4000, 0x5000
 
 
 class Pair:
-    """Both peers' sockets, the guest's memory, and an attachment of a viewer. Owns all of it."""
+    """Both peers' sockets, the guest's memory, and an attachment of a viewer. Owns all of it.
 
-    def __init__(self, relayed: Relayed, features: int = VERSION_1 | PROTOCOL_FEATURES | EVENT_IDX) -> None:
+    ``control``: the relay has a control socket already, which is another pair's.
+    """
+
+    def __init__(
+        self,
+        relayed: Relayed,
+        features: int = VERSION_1 | PROTOCOL_FEATURES | EVENT_IDX,
+        control: Control | None = None,
+    ) -> None:
         self.relayed = relayed
-        self.control = relayed.call(lambda: Control(relayed.relay, str(relayed.capture)))
+        self.control = control or relayed.call(lambda: Control(relayed.relay, str(relayed.capture)))
         self.front, self.back = relayed.open()
         self.file = os.memfd_create("guest")
         os.ftruncate(self.file, SIZE)

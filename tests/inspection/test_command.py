@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import os
 import struct
+from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.relay.harness import Relayed
+from tests.relay.harness import Relayed, until
 from vhostspy.cli import main
+from vhostspy.commands.rings import MOST_FOUND, Live
 from vhostspy.inspection.sampling import put
+from vhostspy.rules.engine import Rules
 
 from .driver import GUEST, SET_MEM_TABLE, SET_VRING_CALL, Pair
 
@@ -111,6 +115,59 @@ def test_samples_come_back_from_a_relay_that_counts_each(folder: Path, monkeypat
         assert (ring.exact, ring.kicks, ring.kick_count, ring.calls) == (True, 3, 3, 0)
         pair.say(SET_VRING_CALL, struct.pack("=Q", 1 << 8))  # polling from now on
         pair.say(SET_MEM_TABLE, struct.pack("=II", 0, 0))
+
+
+def test_each_session_has_its_own_exact_counts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
+    with (
+        Relayed(folder, keep_memory=True, exact_kicks=True) as relayed,
+        Pair(relayed) as one,
+        Pair(relayed, control=one.control) as other,
+    ):
+        one.set_up()
+        other.set_up()
+        attachment = one.attach()
+        other.make_available(0)
+        for head in range(3):
+            one.make_available(head)
+        assert [seen.rings[0].kicks for seen in attachment.look()] == [3, 1]
+        one.front.close()
+        assert one.back.recv(1) == b""
+        (left,) = until(lambda: one.passed().endings)
+        assert left.rings[0].kicks == 3, "as they were when they were asked for last"
+
+
+def test_who_watches_is_told_that_the_relay_has_ended(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pair.set_up()
+    show = Live._show
+
+    def show_and_end(live: Live, *words: Any) -> None:
+        show(live, *words)
+        pair.relayed.call(pair.control.close)
+
+    monkeypatch.setattr(Live, "_show", show_and_end)
+    assert rings(pair, "--watch", "5") == 0
+    told = capsys.readouterr()
+    assert told.out.startswith("session 1")
+    assert told.err == "the relay has ended\n"
+
+
+def test_the_screen_keeps_no_more_than_it_shows(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Findings and paces of sessions that come and go, for days."""
+    pair.set_up()
+    attachment = pair.attach(Rules())
+    live = Live(Namespace(json=False, chains=False, requests=False, watch=1.0), attachment)
+    for seen in attachment.look():
+        live._paces(seen)
+    live.found = [f"finding {number}" for number in range(100)]
+    live._show(attachment.look())
+    assert len(live.found) == MOST_FOUND and live.progress._last
+    pair.leave()
+    pair.relayed.call(lambda: pair.relayed.relay.writer.flush())
+    live._follow()
+    assert live.progress._last == {}
 
 
 @pytest.mark.parametrize(
