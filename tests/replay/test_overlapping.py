@@ -341,3 +341,12 @@ def test_the_second_front_end_does_not_come(tmp_path: Path) -> None:
         front_ends(tmp_path / "s", [one for one in WITHIN if one.session == A])
     assert outcomes[0].failure == f"{tmp_path / 's'}: nobody connected again within 0.3 s"
     assert [one.number for one in outcomes[0].sessions] == [1]
+
+
+def test_it_says_what_it_waits_for(tmp_path: Path) -> None:
+    said: list[str] = []
+    outcome = replay(
+        recorded(WITHIN), "front-end", connect=tmp_path / "nobody", connect_timeout_s=1.75, say=said.append
+    )  # fmt: skip
+    assert outcome.failure.endswith("No such file or directory")
+    assert said == [f"{tmp_path / 'nobody'}: No such file or directory; trying again for 0.75 s more"]

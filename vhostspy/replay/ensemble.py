@@ -59,6 +59,8 @@ class Ensemble:
 
     def run(self) -> None:
         """Play them all to their ends. Raises Failure when nobody is there, or the system fails."""
+        # the first is alone until it is met
+        self._act(self._meeting.meet(self._again, 0.0 if self._ordered else self._settings.longest_s))
         while self._parts or self._acts:
             self._begin()
             until = self._perform()
