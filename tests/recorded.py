@@ -17,7 +17,7 @@ from struct import pack
 from typing import NamedTuple
 
 from .gpu.display import Display, draw
-from .relay.harness import connected, listening, message, receive, send, until
+from .relay.harness import listening, message, reached, receive, send
 from .vfio_user.client import Client, Refused
 from .vfio_user.server import Server
 from .vfio_user.tour import use_all
@@ -86,13 +86,6 @@ class Session(NamedTuple):
 SESSIONS = (Session("gpu-synthetic", gpu), Session("vfio-user-synthetic", vfio_user))
 
 
-def attempt(path: str) -> socket.socket | None:
-    try:
-        return connected(path)
-    except (FileNotFoundError, ConnectionRefusedError):
-        return None
-
-
 def record(session: Session, capture: Path) -> None:
     """Play it through a relay that writes the capture."""
     with tempfile.TemporaryDirectory(prefix="vspy-") as folder:
@@ -101,9 +94,7 @@ def record(session: Session, capture: Path) -> None:
         command = [sys.executable, "-m", "vhostspy", "--listen", ours, "--connect", theirs, "--once", "-q", "-w"]
         relay = subprocess.Popen([*command, str(capture)], cwd=ROOT)
         try:
-            # the path is there a moment before it can be connected to
-            front = until(lambda: attempt(ours), "the relay listens")
-            assert front is not None
+            front = reached(ours)
             back, _ = listener.accept()
             with front, back:
                 session.play(front, back)

@@ -397,6 +397,20 @@ def listening(path: str, backlog: int = 128) -> socket.socket:
     return made
 
 
+def reached(path: str, deadline_s: float = DEADLINE_S) -> socket.socket:
+    """A connection to what listens there in a moment: a path is there before it can be connected to."""
+
+    def attempt() -> socket.socket | None:
+        try:
+            return connected(path)
+        except (FileNotFoundError, ConnectionRefusedError):
+            return None
+
+    made = until(attempt, f"somebody listens on {path}", deadline_s)
+    assert made is not None
+    return made
+
+
 def connected(path: str) -> socket.socket:
     made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     made.settimeout(DEADLINE_S)

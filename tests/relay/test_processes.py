@@ -29,6 +29,7 @@ from .harness import (
     message,
     messages,
     quiet,
+    reached,
     receive,
     receive_bytes,
     rights,
@@ -434,8 +435,7 @@ def test_closed_standard_descriptors(folder: Path) -> None:
             env={**os.environ, "PYTHONPATH": str(CHECKOUT), "XDG_RUNTIME_DIR": str(folder)},
         )
         try:
-            until(lambda: (folder / "front").exists(), deadline_s=PATIENCE_S)
-            with connected(str(folder / "front")) as front:
+            with reached(str(folder / "front"), PATIENCE_S) as front:
                 back, _ = listener.accept()
                 with back:
                     back.settimeout(10)
@@ -466,8 +466,7 @@ def test_two_processes_in_a_row(folder: Path) -> None:
             env={**os.environ, "XDG_RUNTIME_DIR": str(folder)},
         )
         try:
-            until((folder / "1" / "front").exists, deadline_s=PATIENCE_S)
-            with connected(str(folder / "1" / "front")) as front:
+            with reached(str(folder / "1" / "front"), PATIENCE_S) as front:
                 assert second.listener is not None
                 back, _ = second.listener.accept()
                 with back:

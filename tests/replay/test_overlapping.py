@@ -7,12 +7,11 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from time import monotonic
 from typing import Any, NamedTuple
 
 import pytest
 
-from tests.relay.harness import DEADLINE_S, Relayed, connected, taken, temporary_folder
+from tests.relay.harness import DEADLINE_S, Relayed, reached, taken, temporary_folder
 from vhostspy.message import Message
 from vhostspy.replay import Outcome, Script, replay
 
@@ -198,10 +197,7 @@ def test_front_ends_that_are_connected_to(tmp_path: Path) -> None:
         target=lambda: outcomes.append(replay(capture, "front-end", listen=path, timeout_s=5, connect_timeout_s=5))
     )
     thread.start()
-    until = monotonic() + DEADLINE_S
-    while not path.exists() and monotonic() < until:
-        thread.join(0.001)
-    with connected(str(path)) as first, connected(str(path)) as second:
+    with reached(str(path)) as first, reached(str(path)) as second:
         ends = [first, second]
         while ends:
             for end in list(ends):
@@ -281,7 +277,7 @@ def front_ends(path: Path, steps: Sequence[Step]) -> list[bytes]:
     answers = []
     for session, what in steps:
         if session not in ends:
-            ends[session] = connected(str(path))
+            ends[session] = reached(str(path))
         if what is None:
             ends[session].close()
             continue
@@ -300,9 +296,6 @@ def played_back_end(capture: bytes, path: Path, **options: Any) -> Iterator[list
 
     thread = threading.Thread(target=run)
     thread.start()
-    until = monotonic() + DEADLINE_S
-    while not path.exists() and monotonic() < until:
-        thread.join(0.001)
     try:
         yield outcomes
     finally:
@@ -331,7 +324,7 @@ def test_front_ends_in_an_order_of_their_own(tmp_path: Path) -> None:
 
 def test_a_look_whether_we_are_ready_is_no_session(tmp_path: Path) -> None:
     with played_back_end(recorded(WITHIN), tmp_path / "s", timeout_s=5) as outcomes:
-        connected(str(tmp_path / "s")).close()
+        reached(str(tmp_path / "s")).close()
         front_ends(tmp_path / "s", WITHIN)
     assert outcomes[0].status == 0, outcomes[0].text
 
