@@ -128,7 +128,16 @@ def new_printer(options: Namespace, output: Output, findings_only: bool = False)
 
         baseline = read_baseline(options.baseline)
     heading = output.terminal and not findings_only
-    show = Show(options.json, look, filter_, not options.no_summary, findings_only, baseline, not output.live, heading)
+    show = Show(
+        json=options.json,
+        look=look,
+        filter=filter_,
+        summary=not options.no_summary,
+        findings=findings_only,
+        baseline=baseline,
+        patient=not output.live,
+        heading=heading,
+    )
     return Printer(show, Pipeline(options.device, asked_rules(options)), output.write)
 
 
