@@ -6,10 +6,12 @@ Octets are put together here by ``struct``, from the specification: a mistake in
 from __future__ import annotations
 
 import socket
-from array import array
 from collections.abc import Sequence
 from struct import Struct
 from typing import NamedTuple
+
+from tests.stream import Gone as Gone
+from tests.stream import Stream
 
 HEADER = Struct("=III")
 REPLY = 4
@@ -27,50 +29,26 @@ class Packet(NamedTuple):
     fds: list[int]
 
 
-class Gone(Exception):
-    """The other end closed the socket."""
-
-
-class Wire:
+class Wire(Stream):
     """Owns its socket."""
 
     def __init__(self, sock: socket.socket) -> None:
         sock.settimeout(10)
-        self.sock = sock
+        super().__init__(sock)
 
     def send(self, number: int, payload: bytes = b"", fds: Sequence[int] = (), flags: int = 0) -> None:
         """The descriptors stay the caller's."""
-        data = HEADER.pack(number, flags, len(payload)) + payload
-        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", fds).tobytes())] if fds else []
-        sent = self.sock.sendmsg([data], rights)
-        if sent < len(data):  # an empty rest would be an error once the other end is gone
-            self.sock.sendall(data[sent:])
+        self.put(HEADER.pack(number, flags, len(payload)) + payload, fds)
 
     def receive(self) -> Packet:
         """As QEMU does: the header by its three members, then the payload."""
         fds: list[int] = []
-        number, flags, size = (int.from_bytes(self._read(4, fds), "little") for _ in range(3))
-        return Packet(number, flags, self._read(size, fds), fds)
+        number, flags, size = (int.from_bytes(self.read(4, fds), "little") for _ in range(3))
+        return Packet(number, flags, self.read(size, fds), fds)
 
     def receive_in_one_call(self) -> Packet:
         """As contrib's back-end reads replies: a payload that is not there at once is an error."""
-        number, flags, size = HEADER.unpack(self._read(HEADER.size, []))
+        number, flags, size = HEADER.unpack(self.read(HEADER.size, []))
         payload = self.sock.recv(size) if size else b""
         assert len(payload) == size, f"a reply of {size} bytes came in pieces"
         return Packet(number, flags, payload, [])
-
-    def close(self) -> None:
-        self.sock.close()
-
-    def _read(self, count: int, fds: list[int]) -> bytes:
-        data = bytearray()
-        while len(data) < count:
-            piece, ancillary, _, _ = self.sock.recvmsg(count - len(data), socket.CMSG_SPACE(64 * 4))
-            for _, _, octets in ancillary:
-                came = array("i")
-                came.frombytes(octets)
-                fds.extend(came)
-            if not piece:
-                raise Gone
-            data += piece
-        return bytes(data)
