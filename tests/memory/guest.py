@@ -26,6 +26,7 @@ class Guest:
         self.features = features
         self.size = size
         self.device = device
+        self.started = True
         self.protocol = 0
         self.big_endian: bool | None = None
         #: descriptor table, available (driver's area), used (device's area), by offset
@@ -47,7 +48,7 @@ class Guest:
     @property
     def ring(self) -> state.Ring:
         addresses = (USER + self.table, USER + self.used, USER + self.available, 0)
-        return state.Ring(0, self.size, 0, addresses, started=True, enabled=True, big_endian=self.big_endian)
+        return state.Ring(0, self.size, 0, addresses, started=self.started, enabled=True, big_endian=self.big_endian)
 
     @property
     def session(self) -> Session:

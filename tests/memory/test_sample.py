@@ -78,6 +78,11 @@ def test_the_table() -> None:
     assert "≥ 4 (1 untaken)" in lines[1] and "2.0 s ago" in lines[1] and "≤ 3" in lines[3]
 
 
+def test_of_a_ring_that_cannot_be_looked_at_nothing_is_said_to_last() -> None:
+    (_, line) = table([Ring(2, "split", 8, True, True, problem="gone")], {2: Pace(2_000_000_000, 0.0)})
+    assert line.split() == ["2", "runs", "8", "?", "?", "?", "?", "?", "?", "gone"]
+
+
 def told(*messages: dict[str, Any]) -> Translations:
     talk = Conversation()
     features(talk, 1 << 33 | 1 << 32 | 1 << 30)

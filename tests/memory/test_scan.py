@@ -39,7 +39,7 @@ def test_rings_in_several_regions() -> None:
         first._replace(size=half),
         first._replace(guest_address=1 << 40, size=half, user_address=USER + (1 << 32), offset=first.offset + half),
     )
-    other = Ring(1, 8, 0, (USER, USER + 0x200, USER + (1 << 32) + 0x300, 0))
+    other = Ring(1, 8, 0, (USER, USER + 0x200, USER + (1 << 32) + 0x300, 0), started=True)
     session = guest.session._replace(rings={0: rings(1)[0], 1: other})
     guest.words(0x202, 5)
     guest.words(0x302, 6)
@@ -53,5 +53,9 @@ def test_what_cannot_be_scanned_is_left_out() -> None:
     session = guest.session._replace(rings=odd)
     assert scan(session, guest.memory).rings == ()
     assert scan(session, guest.memory).read() == ()
+    stopped = Guest()
+    assert scan(stopped.session, stopped.memory).rings == (0,)
+    stopped.started = False
+    assert scan(stopped.session, stopped.memory).rings == (), "nobody may have made its pages yet"
     packed = Guest(VERSION_1 | PACKED)
     assert scan(packed.session, packed.memory).rings == ()

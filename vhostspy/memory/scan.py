@@ -27,12 +27,17 @@ class Scan(NamedTuple):
 
 
 def scan(session: Session, memory: Space) -> Scan:
-    """All split rings that can be looked at so. Valid while memory, its files and rings are where they are."""
+    """All split rings that are started and can be looked at so; of others nobody may have made the pages yet.
+
+    Valid while memory, its files and rings are where they are.
+    """
     features = memory.features
     rings: list[int] = []
     wanted: list[tuple[Mapped, int]] = []
     for number, ring in sorted(session.rings.items()):
-        if ring.addresses is None or not ring.size or features & RING_PACKED or order(ring, features) not in _NATIVE:
+        if ring.addresses is None or not ring.size or not ring.started:
+            continue
+        if features & RING_PACKED or order(ring, features) not in _NATIVE:
             continue
         try:
             pieces = [memory.ring(address + 2, 2).pieces for address in ring.addresses[1:3]]

@@ -68,7 +68,7 @@ def _row(ring: Ring, pace: Pace | None, device: str | None) -> tuple[str, ...]:
         "?" if ring.in_flight is None else f"{'≤ ' if _at_most(ring) else ''}{ring.in_flight}",
         _count(ring.kicks, ring.kick_count, ring.exact),
         _count(ring.calls, ring.call_count, ring.exact),
-        _since(pace),
+        _since(pace if ring.used is not None else None),
         ", ".join(_remarks(ring, device)),
     )
 
