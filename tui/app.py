@@ -54,7 +54,7 @@ class Screen(Giving):
         #: findings up to this row have been told
         self._told = -1
         self._rows_seen = 0
-        #: what the relay said that it is trying
+        #: what is waited for, or what the relay said that it is trying
         self._trying = ""
 
     # -- live
@@ -81,18 +81,21 @@ class Screen(Giving):
                 if "trying again" in text:
                     self._trying = text
                 self.say(text, "note")
-            self._tell_fault()
+            self._tell_what_came()
         if self.feed.live:
             self._tell_findings()
 
-    def _tell_fault(self) -> None:
-        """What the relay was trying is done, or given up, when something else comes."""
+    def _tell_what_came(self) -> None:
+        """What is waited for at first; and when something comes, what the relay was trying is done, or given up."""
         rows, self._rows_seen = self._rows_seen, self.feed.rows
         if self.feed.rows == rows:
             return
         last = self.feed.item(self.feed.rows - 1)
         if isinstance(last, Event) and last.event == "fault":
             self.say(escape(last.text), "warning")
+        elif isinstance(last, Event) and last.event == "start":
+            self._trying = _waits_for(last)
+            self.say(self._trying, "note")
         elif self._trying and self.key_bar.said == (self._trying, "note"):
             self.say("")
 
@@ -326,3 +329,10 @@ class Screen(Giving):
     def do_quit(self, rest: str) -> str | None:
         self.action_leave()
         return None
+
+
+def _waits_for(start: Event) -> str:
+    """What has to happen until there is something to see."""
+    listen = start.facts.get("listen")
+    names = [escape(str(name)) for name in listen] if isinstance(listen, list) else []
+    return "no session yet" + (f"; one begins when somebody connects to {' and '.join(names)}" if names else "")

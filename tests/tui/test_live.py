@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
+from tests.pipeline.conversation import Conversation
 from vhostspy.cli import main
 from vhostspy.message import Event
 from vhostspy.tui.app import Screen
 from vhostspy.tui.feed import Feed
 from vhostspy.tui.live import Relay
 
-from .pretend import WRONG, feed
+from .pretend import WRONG, Pretend, feed
 from .screen import on_screen, picture, press, settle
 
 
@@ -124,6 +125,25 @@ def test_what_the_relay_tried_is_no_longer_said_when_something_comes() -> None:
         assert gone in picture(app).splitlines()[-1]
 
     watching(relay, test, growing)
+
+
+def test_until_somebody_connects_it_says_what_is_waited_for() -> None:
+    said = Conversation()
+    said.event("start", listen=["a.sock"], connect=["b.sock"])
+    said.front_end("GET_FEATURES")
+    growing = Pretend(said, known=0, live=True)
+
+    async def test(app: Screen, pilot: Pilot[int]) -> None:
+        growing.rows = 2
+        app.while_live()
+        await settle(app, pilot)
+        assert "one begins when somebody connects to a.sock" in picture(app).splitlines()[-1]
+        growing.rows = len(growing.items)
+        app.while_live()
+        await settle(app, pilot)
+        assert "connects" not in picture(app).splitlines()[-1]
+
+    watching(Pretended(), test, growing)
 
 
 def test_who_waits_is_in_sight_when_a_request_stands() -> None:
