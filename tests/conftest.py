@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from hypothesis import settings
@@ -23,6 +24,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         "needs(*programs): skips, and says so, where a program is missing; with CI=true it fails",
     )
+    config.addinivalue_line("markers", "needs_root: the same where the user is not root")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -30,9 +32,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     absent = [program for program in programs if shutil.which(program) is None]
     if absent:
         missing(f"not installed here: {', '.join(absent)}")
+    if item.get_closest_marker("needs_root") is not None and os.getuid() != 0:
+        missing("NOT TRIED: it takes root")
 
 
-def missing(what: str) -> None:
+def missing(what: str) -> NoReturn:
     """Skip the running test aloud; where CI=true, fail it: there everything is meant to be present."""
     if os.environ.get("CI") == "true":
         pytest.fail(what, pytrace=False)

@@ -140,7 +140,6 @@ def test_wireshark(draft: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_scapy(draft: Path) -> None:
-    pytest.importorskip("scapy")
     program = (
         f"from vhostspy.dissectors.additions import load; load({str(draft)!r})\n"
         "from vhostspy.dissectors.scapy_layers import VhostUser, VHOST_USER_SET_VRING_SHARE\n"

@@ -229,7 +229,7 @@ def in_a_child(case: str, folder: Path, *, user: bool = False, timeout_s: float 
     return found
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="NOT TRIED: only root can become an ordinary user")
+@pytest.mark.needs_root
 def test_an_ordinary_user_with_very_many_descriptors_under_way(folder: Path) -> None:
     """The kernel refuses for a while; all arrive in order, on their messages."""
     found = in_a_child("too_many_refs", folder, user=True)
@@ -238,7 +238,7 @@ def test_an_ordinary_user_with_very_many_descriptors_under_way(folder: Path) -> 
     assert found["cpu_s"] < 1.0
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="NOT TRIED: only root can become an ordinary user")
+@pytest.mark.needs_root
 def test_descriptors_that_lie_unread_in_us_never_keep_us_from_sending(folder: Path) -> None:
     found = in_a_child("deadlock_of_refs", folder, user=True)
     assert found["tags"] == [[at * 4 + i for i in range(4)] for at in range(95)] + [[1000] * 60]

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import missing
 from vhostspy.relay.control import LONGEST, Control
 from vhostspy.relay.control import folder as control_folder
 
@@ -243,7 +244,7 @@ def test_a_folder_that_is_not_ones_own_is_not_used(
             place.symlink_to(folder / "elsewhere")
         case _:
             if os.getuid() != 0:
-                pytest.skip("only root can give a folder away")
+                missing("only root can give a folder away")
             place.mkdir(mode=0o700)
             os.chown(place, 65534, 65534)
     control = relayed.call(lambda: Control(relayed.relay, ""))

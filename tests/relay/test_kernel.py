@@ -254,7 +254,7 @@ def in_flight(who: str) -> list[int]:
     return [int(word) for word in done.stdout.split()]
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+@pytest.mark.needs_root
 def test_23_an_ordinary_user_has_few_descriptors_in_flight() -> None:
     sent, error = in_flight("user")
     assert error == errno.ETOOMANYREFS

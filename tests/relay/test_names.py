@@ -124,7 +124,7 @@ def test_a_folder_that_is_a_file(folder: Path) -> None:
     refused(str(folder / "file" / "socket"))
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+@pytest.mark.needs_root
 def test_a_folder_that_cannot_be_written_to(folder: Path) -> None:
     folder.chmod(0o755)
     os.seteuid(65534)
