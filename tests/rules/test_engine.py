@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 from struct import pack
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vhostspy import rules
 from vhostspy.capture.record import Descriptor
 from vhostspy.message import Message
-from vhostspy.rules.catalogue import BY_ID, RULES
+from vhostspy.rules.catalogue import BY_ID, MODULES, RULES, rules_of
 from vhostspy.rules.document import ELSEWHERE, WAITING, markdown
 from vhostspy.rules.peers import DIALECTS
 
@@ -21,6 +25,12 @@ from .talk import Talk, found
 
 def test_ids_are_unique() -> None:
     assert len(BY_ID) == len(RULES) > 80
+
+
+@pytest.mark.parametrize("name", [one.name for one in iter_modules(rules.__path__)])
+def test_every_module_with_rules_is_in_the_catalogue(name: str) -> None:
+    module = import_module(f"vhostspy.rules.{name}")
+    assert module in MODULES or not list(rules_of(module)), f"rules.catalogue.MODULES lacks {name}"
 
 
 def test_rules_say_what_they_check_where_it_is_written_and_what_they_listen_to() -> None:
