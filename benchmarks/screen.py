@@ -3,7 +3,8 @@
     python3 -m benchmarks.screen [--quick] [--rounds N] [--messages N] [--markdown FILE]
 
 The screen runs in a pseudo-terminal of 130×40, as any program in a terminal does; what counts is when a text has been
-drawn. Each round measures both captures, or the relay with and without somebody who watches, one after the other.
+drawn. Each round measures both captures, both applications, or the relay with and without somebody who watches, one
+after the other. What a repaint takes is the CPU of a process without a terminal (``yardstick``).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import termios
 from pathlib import Path
 from time import monotonic, sleep
 
-from . import mix
+from . import mix, yardstick
 from .peers import Failed, compile_tools, environment, parse, pin, stopped
 from .table import Result, as_markdown, as_text, machine, put_into, say
 
@@ -34,14 +35,14 @@ _ESCAPES = re.compile(rb"\x1b(?:\[[0-9;?<>=]*[a-zA-Z]|\][^\x07]*\x07|[()][A-Z0-9
 
 
 class Screen:
-    """vhostspy in a pseudo-terminal."""
+    """A program in a pseudo-terminal: what Python is to run."""
 
     def __init__(self, *words: str, folder: Path) -> None:
         self._fd, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 130, 0, 0))
         self.started = monotonic()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "vhostspy", *words], stdin=slave, stdout=slave, stderr=slave, cwd=ROOT,
+            [sys.executable, *words], stdin=slave, stdout=slave, stderr=slave, cwd=ROOT,
             env={**environment(folder), "TERM": "xterm-256color"}, start_new_session=True,
         )  # fmt: skip
         os.close(slave)
@@ -90,11 +91,27 @@ class Screen:
         os.close(self._fd)
 
 
-def first_paint(capture: Path, folder: Path) -> float:
-    """From the command to the first message drawn."""
-    screen = Screen("tui", str(capture), folder=folder)
+#: an application of Textual's with nothing in it but what tells that it is drawn
+_EMPTY = """
+from textual.app import App
+from textual.widgets import Static
+class Empty(App):
+    def compose(self):
+        yield Static("nothing else")
+Empty().run()
+"""
+
+
+def tui(capture: Path) -> tuple[str, ...]:
+    return "-m", "vhostspy", "tui", str(capture)
+
+
+def first_paint(capture: Path | None, folder: Path) -> float:
+    """From the command to the first message drawn; None: to all that there is in an empty application."""
+    words, text = (("-c", _EMPTY), "nothing else") if capture is None else (tui(capture), "SET_OWNER")
+    screen = Screen(*words, folder=folder)
     try:
-        screen.until("SET_OWNER")
+        screen.until(text)
         return monotonic() - screen.started
     finally:
         screen.close()
@@ -102,19 +119,45 @@ def first_paint(capture: Path, folder: Path) -> float:
 
 def jumps(capture: Path, count: int, rounds: int, folder: Path) -> list[float]:
     """From the last key of ``:goto N`` to that message's own pane, once all rows are known."""
-    screen = Screen("tui", str(capture), folder=folder)
+    return pressed(tui(capture), f"{count} messages", (":goto {}", "\r", "session at #{}"), count, rounds, folder)
+
+
+def table_jumps(rounds: int, folder: Path) -> list[float]:
+    """The same in Textual's table, from the last key to the row."""
+    keys = "{}", "g", "row {} "
+    return pressed(("-m", "benchmarks.yardstick", "table"), "row 1 ", keys, yardstick.ROWS, rounds, folder)
+
+
+def pressed(
+    words: tuple[str, ...], begun: str, keys: tuple[str, str, str], count: int, rounds: int, folder: Path
+) -> list[float]:
+    """Seconds from the last key to the text that shows that one is there, for numbers across ``count``."""
+    before, last, text = keys
+    screen = Screen(*words, folder=folder)
     try:
-        screen.until(f"{count} messages")
+        screen.until(begun)
         found = []
         for number in range(rounds):
             no = (number + 1) * count // (rounds + 1)
-            screen.press(f":goto {no}")
             screen.drain(0.5)
-            screen.press("\r")
-            found.append(screen.until(f"session at #{no}"))
+            screen.press(before.format(no))
+            screen.drain(0.5)
+            screen.press(last)
+            found.append(screen.until(text.format(no)))
         return found
     finally:
         screen.close()
+
+
+def repaint(what: str, capture: Path, folder: Path) -> float:
+    """Milliseconds of CPU of a jump in Textual's table, in our list, or on our screen (``yardstick``)."""
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.yardstick", "jumps", what, str(capture)],
+        capture_output=True, text=True, timeout=LIMIT_S, cwd=ROOT, env=environment(folder),
+    )  # fmt: skip
+    if done.returncode:
+        raise Failed(f"jumps in the {what}: {done.stderr[-2000:]}")
+    return statistics.median(float(each) for each in done.stdout.split())
 
 
 _INDEX = """
@@ -131,7 +174,7 @@ def memory(capture: Path, count: int, folder: Path) -> float:
     """What the screen takes beside an index that knows all, in MB; Textual itself is part of it."""
     command = [sys.executable, "-c", _INDEX, str(capture)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=LIMIT_S, cwd=ROOT)
-    screen = Screen("tui", str(capture), folder=folder)
+    screen = Screen(*tui(capture), folder=folder)
     try:
         screen.until(f"{count} messages")
         # at its end all is known, and the session of the last row is there
@@ -180,7 +223,7 @@ def p99(watched: bool, count: int, tools: Path) -> float:
         if watched:
             os.environ["XDG_RUNTIME_DIR"] = str(tools)
             sleep(0.2)
-            screen = Screen("tui", str(front), folder=tools)
+            screen = Screen(*tui(front), folder=tools)
             screen.until("live")
             screen.drain(0.5)
         client = start([str(tools / "client"), "ping", str(front), str(count), str(relay.pid)])
@@ -210,16 +253,29 @@ def measure(options: argparse.Namespace, folder: Path) -> list[Result]:
     many = 20_000 if options.quick else options.messages
     rounds = 1 if options.quick else options.rounds
     large, small, middle = folder / "large.pcapng", folder / "small.pcapng", folder / "middle.pcapng"
-    for path, count in ((large, many), (small, 1), (middle, min(many, 100_000))):
+    table = folder / "table.pcapng"
+    for path, count in ((large, many), (small, 1), (middle, min(many, 100_000)), (table, yardstick.ROWS)):
         mix.write(path, count)
     compile_tools(folder)
-    first_paint(small, folder)  # now its bytecode is there
+    for capture in (small, None):
+        first_paint(capture, folder)  # now its bytecode is there
     results = []
+    paints = [(first_paint(small, folder), first_paint(None, folder)) for _ in range(rounds)]
+    say(f"first paint {statistics.median(one for one, _ in paints):.2f} s with a message")
+    ratios = tuple(a / b for a, b in paints)
+    results.append(Result("first paint, one message, to an empty application of Textual's", ratios, 1.3, 1.15))
     paints = [(first_paint(large, folder), first_paint(small, folder)) for _ in range(rounds)]
     say(f"first paint {statistics.median(one for one, _ in paints):.2f} s with {many:,} messages")
     results.append(Result(f"first paint, {many:,} messages, to that with one", tuple(a / b for a, b in paints), 2, 1.2))
     found = jumps(large, many, max(3, rounds), folder)
     results.append(Result("repaint after a jump", tuple(1000 * one for one in found), 200, 100, unit="ms"))
+    ours, others = jumps(table, yardstick.ROWS, max(3, rounds), folder), table_jumps(max(3, rounds), folder)
+    ratios = tuple(a / b for a, b in zip(ours, others, strict=True))
+    results.append(Result("key to picture, all panes, to Textual's table of 10,000 rows alone", ratios, None, None))
+    for what, bar, stretch in (("list", 1 / 4, 1 / 8), ("screen", None, None)):
+        ratios = tuple(repaint(what, table, folder) / repaint("table", table, folder) for _ in range(rounds))
+        name = {"list": "repaint of the list", "screen": "repaint of the screen, all panes,"}[what]
+        results.append(Result(f"{name} after a jump, CPU, to that table", ratios, bar, stretch))
     # the lines of the list and of two panes, in widgets and in styles: nothing a message
     few = min(many, 100_000)
     beside = [memory(middle, few, folder)]

@@ -20,7 +20,6 @@ from .choose import complete_filter, filter_trouble
 from .columns import BY_NAME as COLUMN_NAMES
 from .columns import SIGNS
 from .commands import COMMANDS, Command, complete, find
-from .explain import names
 from .feed import SEVERITIES, Feed
 from .give import Giving
 from .line import Line
@@ -216,6 +215,8 @@ class Screen(Giving):
         if kind == "theme":
             return sorted(self.available_themes)
         if kind == "explain":
+            from .explain import names
+
             return names()
         return complete_filter(word) if kind == "filter" else ()
 

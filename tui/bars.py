@@ -34,9 +34,9 @@ class Title(Drawn, can_focus=False):
         width = self.size.width
         right = sum(len(text) for text, _ in self.right)
         room = max(0, width - right - 1)
-        left = self.strip(self.left, max(room, sum(len(text) for text, _ in self.left)), self.rich_style)
+        left = self.strip(self.left, max(room, sum(len(text) for text, _ in self.left)))
         return Strip.join([left.crop(0, room).adjust_cell_length(room, self.rich_style),
-                           self.strip(self.right, width - room, self.rich_style)])  # fmt: skip
+                           self.strip(self.right, width - room)])  # fmt: skip
 
 
 class Keys(Drawn, can_focus=False):
@@ -56,7 +56,7 @@ class Keys(Drawn, can_focus=False):
     def render_line(self, y: int) -> Strip:
         width = self.size.width
         if self.said is not None:
-            return self.strip(((" ", "plain"), self.said), width, self.rich_style)
+            return self.strip(((" ", "plain"), self.said), width)
         spans: list[Span] = [(" ", "plain")]
         self._places = []
         at = 1
@@ -73,7 +73,7 @@ class Keys(Drawn, can_focus=False):
             self._places.append((at, at + size, key.action))
             spans += [(shown, "title"), (f" {key.label}", "dim"), ("  ", "plain")]
             at += size + 2
-        return self.strip(tuple(spans), width, self.rich_style)
+        return self.strip(spans, width)
 
     async def on_click(self, event: events.Click) -> None:
         if self.said is not None:

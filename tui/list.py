@@ -24,7 +24,7 @@ class Head(Drawn, can_focus=False):
         self.list = list
 
     def render_line(self, y: int) -> Strip:
-        return self.strip(tuple(self.list.columns.head()), self.size.width, self.rich_style)
+        return self.strip(self.list.columns.head(), self.size.width)
 
 
 class MessageList(Drawn):
@@ -108,17 +108,15 @@ class MessageList(Drawn):
     def render_line(self, y: int) -> Strip:
         width = self.scrollable_content_region.width
         place = self.scroll_offset.y + y
-        base = self.rich_style
         store = self.store
         if place >= store.places:
             text = "" if y else self._nothing()
-            return self.strip(((text, "dim"),), width, base)
+            return self.strip(((text, "dim"),), width)
         row = store.row(place)
-        under = base
+        under = ""
         if row == store.focus or (store.folded and place == store.place(store.focus)):
-            under = base + self.role("line--cursor" if self.has_focus else "line--here")
-        spans = tuple(cells(store.feed.item(row), self._facts(place, row), self.columns))
-        return self.strip(spans, width, under)
+            under = "line--cursor" if self.has_focus else "line--here"
+        return self.strip(cells(store.feed.item(row), self._facts(place, row), self.columns), width, under)
 
     def _nothing(self) -> str:
         if self.store.busy is not None:

@@ -1,24 +1,25 @@
-"""Pages over the list: explain, rings, timeline, statistics, help."""
+"""Pages over the list: explain, rings, timeline, statistics, help.
+
+What makes a page's lines is imported with the first such page: nobody waits for it when the screen begins.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
 from vhostspy.message import Message
 from vhostspy.session.state import Session
 
 from .choose import Choosing
-from .explain import explain_lines
-from .help import help_lines
 from .line import Line
 from .list import MessageList
-from .look import EVERY_S
 from .page import Page
 from .pane import Pane
-from .rings import rings_lines
-from .statistics import Tally, statistics_lines
-from .timeline import REACH, Stretch, as_mermaid, as_text, stretch, timeline_lines
+
+if TYPE_CHECKING:
+    from .timeline import Stretch
 
 #: cells of a line in a diagram that is written into a file
 _FILE_WIDTH = 120
@@ -61,11 +62,16 @@ class Pages(Choosing):
         self.explain(subject)
 
     def explain(self, name: str) -> None:
+        from .explain import explain_lines
+
         self.open_page(Page(f"explain {name}", partial(explain_lines, name)))
 
     # -- rings
 
     def action_rings(self) -> None:
+        from .look import EVERY_S
+        from .rings import rings_lines
+
         row = min(self.store.focus, self.feed.rows - 1)
         if row < 0:
             self.say("an empty capture", "warning")
@@ -86,12 +92,16 @@ class Pages(Choosing):
 
     def stretch(self) -> Stretch:
         """What is shown around the row in focus; between the two marks around it, where there are such."""
+        from .timeline import REACH, stretch
+
         store = self.store
         place = store.place(store.focus)
         low, high = max(0, place - REACH), min(store.places, place + REACH + 1)
         return stretch(self.feed, [store.row(each) for each in range(low, high)])
 
     def action_timeline(self) -> None:
+        from .timeline import timeline_lines
+
         shown = self.stretch()
         self.open_page(
             Page("timeline", partial(timeline_lines, self.feed, shown), start=("row", self.store.focus),
@@ -100,6 +110,8 @@ class Pages(Choosing):
 
     def write_timeline(self, path: str) -> str | None:
         """The diagram as text, or for Mermaid where the file is called so; gives what is wrong."""
+        from .timeline import as_mermaid, as_text, timeline_lines
+
         shown = self.stretch()
         if path.endswith((".mmd", ".mermaid")):
             text = as_mermaid(self.feed, shown)
@@ -122,6 +134,8 @@ class Pages(Choosing):
     # -- statistics and help
 
     def action_statistics(self) -> None:
+        from .statistics import Tally, statistics_lines
+
         tally = Tally(self.feed)
         self.open_page(
             Page("statistics", partial(statistics_lines, tally), work=tally.advance,
@@ -129,4 +143,6 @@ class Pages(Choosing):
         )  # fmt: skip
 
     def action_help(self) -> None:
+        from .help import help_lines
+
         self.open_page(Page("help", help_lines))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import ClassVar
 
 from rich.segment import Segment
@@ -17,34 +17,38 @@ from textual.strip import Strip
 
 from vhostspy.output.units import escape
 
-from .line import ROLES, Line
+from .line import ROLES, Line, Span
 
 #: makes the lines for a width
 Maker = Callable[[int], list[Line]]
 
 
+#: what the style sheet says how it looks; components of the application, since Textual styles those of every widget
+#: anew with each change of focus or size
+COMPONENTS = frozenset((*(f"role--{role}" for role in ROLES), "line--cursor", "line--here"))
+
+
 class Drawn(ScrollView, can_focus=True):
     """A line-API view with a style for each role. Styles are looked up once, until the theme changes."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {*(f"role--{role}" for role in ROLES), "line--cursor", "line--here"}
-
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._styles: dict[str, Style] = {}
+        #: by what a line is (its component; "": nothing special) and by role
+        self._styles: dict[str, dict[str, Style]] = {}
 
     def notify_style_update(self) -> None:
         self._styles = {}
         super().notify_style_update()
 
-    def role(self, role: str) -> Style:
-        found = self._styles.get(role)
+    def _styles_of(self, line: str) -> dict[str, Style]:
+        found = self._styles.get(line)
         if found is None:
-            found = self._styles[role] = self._style(role if role.startswith("line--") else f"role--{role}")
+            found = self._styles[line] = {"": self.rich_style + self._style(line) if line else self.rich_style}
         return found
 
     def _style(self, name: str) -> Style:
         """What the style sheet says of a component, its transparent colours laid upon this widget's background."""
-        styles = self.get_component_styles(name)
+        styles = self.app.get_component_styles(name)
         below = self.background_colors[1]
         color = (below + styles.color).rich_color if styles.has_rule("color") else None
         background = (below + styles.background).rich_color if styles.has_rule("background") else None
@@ -55,11 +59,24 @@ class Drawn(ScrollView, can_focus=True):
         count = getattr(self.app, "count", 0) or nothing
         return int(count)
 
-    def strip(self, spans: tuple[tuple[str, str], ...], width: int, under: Style) -> Strip:
-        """Spans as a strip of just that width, their styles upon ``under``; no text in them moves the cursor."""
-        role = self.role
-        strip = Strip([Segment(escape(text), under + role(name)) for text, name in spans])
-        return strip.simplify().adjust_cell_length(width, under)
+    def strip(self, spans: Iterable[Span], width: int, line: str = "") -> Strip:
+        """Spans as a strip of just that width, upon what the line is; no text in them moves the cursor."""
+        styles = self._styles_of(line)
+        segments: list[Segment] = []
+        text, style = "", styles[""]
+        for more, role in spans:
+            its = styles.get(role)
+            if its is None:
+                its = styles[role] = styles[""] + self._style(f"role--{role}")
+            if its is style:
+                text += more
+                continue
+            if text:
+                segments.append(Segment(escape(text), style))
+            text, style = more, its
+        if text:
+            segments.append(Segment(escape(text), style))
+        return Strip(segments).adjust_cell_length(width, styles[""])
 
 
 class Pane(Drawn):
@@ -157,12 +174,11 @@ class Pane(Drawn):
         x, top = self.scroll_offset
         width = self.scrollable_content_region.width
         place = top + y
-        base = self.rich_style
         if place >= len(self.lines):
-            return Strip.blank(width, base)
-        under = base
+            return self.strip((), width)
+        under = ""
         if place == self.cursor and (self.has_focus or self.marked):
-            under = base + self.role("line--cursor" if self.has_focus else "line--here")
+            under = "line--cursor" if self.has_focus else "line--here"
         spans = self.lines[place].spans
         total = max(width + x, self.virtual_size.width)
         return self.strip(spans, total, under).crop(x, x + width)

@@ -25,7 +25,7 @@ from .keys import KEYS
 from .line import Line, Span
 from .list import Head, MessageList
 from .message import CLOSED, message_lines
-from .pane import Octets, Pane
+from .pane import COMPONENTS, Octets, Pane
 from .state import CHANGED, WAITING, state_lines
 from .store import Store
 
@@ -54,6 +54,7 @@ class Parts(App[int]):
     now_ns: Callable[[], int] = staticmethod(monotonic_ns)
 
     CSS_PATH = "screen.tcss"
+    COMPONENT_CLASSES: ClassVar[set[str]] = {*COMPONENTS}
     TITLE = "vhostspy"
     ENABLE_COMMAND_PALETTE = True
     BINDINGS: ClassVar[list[BindingType]] = [

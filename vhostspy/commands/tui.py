@@ -35,6 +35,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(options: Namespace) -> int:
     require_textual()
     require_terminal()
+    spare_collector()
     if options.junit or options.baseline:
         raise WrongUse("--junit and --baseline are for vhostspy check")
     from vhostspy.filter import asked_for
@@ -77,9 +78,13 @@ def _capture(options: Namespace, filter_: Filter | None) -> int:
 
 def shown(screen: Screen) -> int:
     """Run it; gives the exit status. Of a fault of ours Textual has printed what it was."""
-    gc.set_threshold(100_000)
     status = screen.run()
     return screen.return_code or status or 0
+
+
+def spare_collector() -> None:
+    """Modules and widgets are made to stay: looking through them again and again is a tenth of the time they take."""
+    gc.set_threshold(100_000)
 
 
 def _rules(options: Namespace) -> Rules:
@@ -91,6 +96,7 @@ def _rules(options: Namespace) -> Rules:
 
 def watch(relay: Relay, options: Namespace, filter_: Filter | None, strict: bool = False) -> int:
     """The screen on a relay, until somebody leaves it. Gives the exit status."""
+    spare_collector()
     from vhostspy.output.units import escape
     from vhostspy.tui.app import Screen
     from vhostspy.tui.feed import Indexed
