@@ -12,6 +12,7 @@ from vhostspy.memory.sample import rings_of
 from vhostspy.message import Event
 from vhostspy.output.rings import dirty_lines, inflight_lines, table
 from vhostspy.output.units import escape, seconds
+from vhostspy.rules.negotiation import IOMMU
 from vhostspy.session.state import Session
 
 from .feed import Feed
@@ -43,6 +44,8 @@ class Looking:
 
     def _look(self, session: Session) -> list[Line]:
         try:
+            if (session.virtio_agreed or 0) & IOMMU:
+                self._attachment.follow()  # the rings' addresses are translated by messages
             seen = self._attachment.look_at(session)
             seen = seen if seen.why else self._attachment.with_problems(seen)
         except NoRelay as gone:

@@ -272,6 +272,15 @@ def test_what_was_translated_is_known_after_postcopy(pair: Pair) -> None:
     assert pair.passed().look()[0].rings[0].available == 1
 
 
+def test_of_a_session_in_which_nobody_has_spoken_nothing_is_said(pair: Pair) -> None:
+    """It may become one that has no rings, but that is not known yet."""
+    attachment = pair.attach()
+    (session,) = attachment.sessions
+    silent, served = (session._replace(protocol=name) for name in ("", "vfio-user"))
+    assert attachment.look_at(silent)[3:5] == ((), "")
+    assert attachment.look_at(served)[3:5] == ((), "vfio-user has no rings")
+
+
 def test_the_dirty_log(pair: Pair) -> None:
     pair.set_up()
     log = os.memfd_create("log")

@@ -50,6 +50,10 @@ def test_seconds(ns: int, text: str) -> None:
         (1025, "1025 bytes"),
         (1536, "1.5 KiB"),
         (512 << 20, "512 MiB"),
+        (1536 << 20, "1.5 GiB"),
+        # the second region of a PC with 512 MiB
+        (523_520 << 10, "511.25 MiB"),
+        (523_648 << 10, "523648 KiB"),
         ((1 << 30) + 1, "1073741825 bytes"),
         (1 << 60, "1024 PiB"),
     ],

@@ -114,7 +114,8 @@ class Attachment:
         """A session that goes on, its rings and what else there is."""
         wall, mono = time_ns(), monotonic_ns()
         if session.protocol != "vhost-user":
-            return Seen(session, wall, mono, (), f"{session.protocol or 'this protocol'} has no rings")
+            # "": nobody has spoken yet
+            return Seen(session, wall, mono, (), f"{session.protocol} has no rings" if session.protocol else "")
         if session.postcopy == "listening":
             self._memory(session.number).close()
             return Seen(session, wall, mono, (), POSTCOPY)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 _SIZES = ((1 << 50, "PiB"), (1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
+_QUARTERS = ("", ".25", ".5", ".75")
 
 
 def duration(ns: int) -> str:
@@ -30,14 +31,10 @@ def seconds(ns: int) -> str:
 
 
 def size(count: int) -> str:
-    """``512 MiB`` where that is exact, else the number of bytes; never rounded, since one byte may be the bug."""
-    if count >= 1024:
-        for unit, name in _SIZES:
-            if count >= unit and count % unit == 0:
-                return f"{count // unit} {name}"
-        for unit, name in _SIZES:
-            if count >= unit and count * 4 % unit == 0:  # 1.5 GiB, 2.25 MiB
-                return f"{count / unit:g} {name}"
+    """``512 MiB`` or ``2.25 MiB`` where that is exact; never rounded, since one byte may be the bug."""
+    for unit, name in _SIZES:
+        if count >= unit and count * 4 % unit == 0:
+            return f"{count // unit}{_QUARTERS[count * 4 // unit % 4]} {name}"
     return f"{count} byte" if count == 1 else f"{count} bytes"
 
 
