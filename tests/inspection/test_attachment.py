@@ -13,7 +13,8 @@ import pytest
 
 from tests.relay.harness import Relayed, message, receive
 from vhostspy.inspection.attachment import POSTCOPY, Attachment
-from vhostspy.inspection.sampling import event_of, put
+from vhostspy.inspection.sampling import event_of, in_records, put
+from vhostspy.memory.inflight import Queue
 from vhostspy.memory.sample import rings_of
 from vhostspy.message import Event
 from vhostspy.rules.engine import Rules
@@ -352,6 +353,26 @@ def test_samples_in_the_capture_are_what_was_seen(pair: Pair) -> None:
     (event,) = [item for item in attachment.follow() if isinstance(item, Event)]
     assert (event.event, event.session, event.text) == ("sample", 1, "ring 0: 1 available, 0 used")
     assert rings_of(event.facts) == seen.rings
+
+
+def test_samples_of_many_rings_in_a_bad_state_all_fit_their_records(pair: Pair) -> None:
+    """One that does not would be refused, and the sampler would take that for its end."""
+    pair.set_up()
+    attachment = pair.attach()
+    (seen,) = attachment.look()
+    (ring,) = seen.rings
+    rings = tuple(ring._replace(number=number, problem="p" * 200, chain="c" * 300) for number in range(100))
+    requests = {number: [f"{number} " + "r" * 90] * 8 for number in range(100)}
+    queues = tuple(Queue(number, 1, 64, 1, tuple(range(64))) for number in range(100))
+    whole = seen._replace(rings=rings, requests=requests, inflight=queues)
+    put(attachment, whole)
+    pair.relayed.call(lambda: pair.relayed.relay.writer.flush())
+    events = [item for item in attachment.follow() if isinstance(item, Event)]
+    assert [one for event in events for one in rings_of(event.facts)] == list(rings)
+    told = {ring: texts for event in events for ring, texts in event.facts["requests"].items()}
+    assert told == {str(number): texts for number, texts in requests.items()}
+    (alone,) = in_records(whole._replace(rings=rings[:1], requests={0: ["r" * 20_000]}))
+    assert [one["ring"] for one in alone["rings"]] == [0] and "requests" not in alone
 
 
 def test_a_relay_that_is_gone_is_noticed(pair: Pair) -> None:

@@ -303,6 +303,15 @@ def test_calls_while_all_rings_are_stopped(started: bool) -> None:
     assert broken(talk, "VU-RUN-04") == [("warning", None, 0)] * (not started)
 
 
+def test_calls_of_rings_beside_which_others_run() -> None:
+    """Of many rings a sample is several records, and one may have none but stopped ones."""
+    talk = guest()
+    for calls in (3, 4, 5):
+        look(talk, ring(7, 7, calls=0))
+        look(talk, ring(7, 7, number=40, started=False, calls=calls), after_s=0)
+    assert broken(talk, "VU-RUN-04") == []
+
+
 def queue(used: int, *heads: int) -> dict[str, Any]:
     return {"number": 0, "version": 1, "size": 256, "used_index": used, "heads": list(heads), "last_batch_head": 0}
 

@@ -247,6 +247,7 @@ class Sampled:
 
     def __init__(self) -> None:
         self._rings: dict[int, Ring] = {}
+        self._requests: dict[int, list[str]] = {}
         self._facts: dict[str, Any] = {}
         self._paces: dict[int, Pace] = {}
         self._progress = Progress()
@@ -259,17 +260,18 @@ class Sampled:
         for ring in rings:
             self._rings[ring.number] = ring
             self._paces[ring.number] = self._progress.feed(session.number, ring, sample.monotonic_ns)
+        told = sample.facts.get("requests")
+        for ring in rings:
+            texts = told.get(str(ring.number)) if isinstance(told, dict) else None
+            listed = texts if isinstance(texts, list) else []
+            self._requests[ring.number] = [text for text in listed if isinstance(text, str)]
         if not rings or min(self._rings) == rings[0].number:
-            self._facts = {name: sample.facts.get(name) for name in ("why", "inflight", "requests")}
+            self._facts = {name: sample.facts.get(name) for name in ("why", "inflight")}
 
     def lines(self) -> list[str]:
-        listed, texts = self._facts["inflight"], self._facts["requests"]
+        listed = self._facts["inflight"]
         queues = [queue_of(one) for one in listed] if isinstance(listed, list) else []
         more = inflight_lines([queue for queue in queues if queue is not None])
-        known = {}
-        for number in self._rings:
-            found = texts.get(str(number)) if isinstance(texts, dict) else None
-            known[number] = [one for one in found if isinstance(one, str)] if isinstance(found, list) else []
         facts = {"why": self._facts["why"], "rings": [ring_facts(ring) for _, ring in sorted(self._rings.items())]}
         whole = self.last._replace(facts=facts, findings=tuple(self._findings))
-        return block(self.session, whole, self._paces, known, more=more)
+        return block(self.session, whole, self._paces, self._requests, more=more)

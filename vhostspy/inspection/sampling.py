@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from vhostspy.capture.long import LONG
 from vhostspy.capture.record import FROM_SPY, SAMPLE, Record
 from vhostspy.memory.chain import chain_facts
+from vhostspy.memory.ring import Ring
 from vhostspy.memory.sample import MOST_RINGS, sample
 from vhostspy.message import Event
 from vhostspy.pipeline import Pipeline
@@ -40,13 +42,26 @@ def event_of(seen: Seen, pipeline: Pipeline) -> Event:
 def put(attachment: Attachment, seen: Seen) -> None:
     """Put it into the relay's capture; of many rings in several records. Raises NoRelay."""
     seen = seen._replace(chains={})  # where a guest has its buffers helps nobody later
-    rings = seen.rings
-    for start in range(0, max(len(rings), 1), MOST_RINGS):
-        part = seen._replace(rings=rings[start : start + MOST_RINGS])
-        if start:
-            part = part._replace(inflight=(), dirty=(), requests={})
-        facts = facts_of(part)
+    for facts in in_records(seen):
         text = json.dumps(facts, separators=(",", ":"))
-        if len(text) > LONG:
-            text = json.dumps(facts_of(part._replace(inflight=(), dirty=(), requests={})), separators=(",", ":"))
         attachment.asked("sample", session=seen.session.number, facts=text, text=facts["text"][:400])
+
+
+def in_records(seen: Seen) -> Iterator[dict[str, Any]]:
+    """The facts in parts that fit a record each. What is not about rings comes with the first, if it fits."""
+    for shorter in (seen, seen._replace(inflight=(), dirty=())):
+        facts = facts_of(shorter)
+        if len(seen.rings) <= MOST_RINGS and len(json.dumps(facts, separators=(",", ":"))) <= LONG:
+            yield facts
+            return
+    half = len(seen.rings) // 2
+    if not half:  # a ring alone, with what is in flight by its requests
+        yield facts_of(seen._replace(inflight=(), dirty=(), requests={}))
+        return
+    yield from in_records(seen._replace(rings=seen.rings[:half], requests=_of(seen.rings[:half], seen.requests)))
+    yield from in_records(seen._replace(rings=seen.rings[half:], requests=_of(seen.rings[half:], seen.requests),
+                                        inflight=(), dirty=()))  # fmt: skip
+
+
+def _of(rings: tuple[Ring, ...], requests: Mapping[int, list[str]]) -> dict[int, list[str]]:
+    return {ring.number: requests[ring.number] for ring in rings if ring.number in requests}
