@@ -75,6 +75,20 @@ def test_what_a_capture_says_moves_no_cursor(capture: Callable[..., str], capsys
     assert "\x1b" not in "".join(shown(capsys, capture((1, {"why": odd})), "--json"))
 
 
+@pytest.mark.parametrize("damaged", [False, True])
+def test_what_was_before_a_cut_or_damage_is_shown(
+    capture: Callable[..., str], capsys: pytest.CaptureFixture[str], damaged: bool
+) -> None:
+    whole = Path(capture(*((1, {"rings": [ring(0, used=at)]}) for at in range(5))))
+    octets = whole.read_bytes()
+    at = octets.rindex(b'"used": 4')
+    whole.write_bytes(octets[: octets.rindex(b'"used": 3')] + (bytes(at) if damaged else b""))
+    assert main(["rings", str(whole)]) == (2 if damaged else 0)
+    told = capsys.readouterr()
+    assert told.out.splitlines()[2].split()[4] == "2"
+    assert ("what comes behind it is not shown" if damaged else "all before it was read") in told.err
+
+
 @pytest.mark.parametrize(
     "facts",
     [

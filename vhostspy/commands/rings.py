@@ -214,8 +214,9 @@ def _recorded(options: Namespace) -> int:
     pipeline = Pipeline(options.device, Rules())
     write = Json()
     sessions: dict[int, Sampled] = {}
-    try:
-        with Reader(options.what) as reader:
+    damage = note = ""
+    with Reader(options.what) as reader:
+        try:
             for record in reader:
                 for item in pipeline.feed(record):
                     if not isinstance(item, Event) or item.event != "sample":
@@ -225,14 +226,19 @@ def _recorded(options: Namespace) -> int:
                     if item.session in pipeline.sessions:
                         sampled = sessions.setdefault(item.session, Sampled())
                         sampled.add(item, pipeline.sessions[item.session])
-    except CaptureError as error:
-        raise WrongUse(f"{options.what}: {error}") from None
+        except CaptureError as error:
+            damage = str(error)
+        note = reader.note
+    for _, sampled in sorted(sessions.items()):
+        if not options.json:
+            sys.stdout.write("\n".join((*sampled.lines(), "", "")))
+    if damage:
+        behind = "; what comes behind it is not shown" if sessions else ""
+        raise WrongUse(f"{options.what}: {damage}{behind}")
+    if note:
+        sys.stderr.write(f"{options.what}: {note}\n")
     if not sessions:
         raise Failure(f"{options.what}: no samples of rings in it; record with --sample-rings SECONDS")
-    if options.json:
-        return 0
-    for _, sampled in sorted(sessions.items()):
-        sys.stdout.write("\n".join((*sampled.lines(), "", "")))
     return 0
 
 
