@@ -58,9 +58,12 @@ def until(condition: Callable[[], T], what: str = "", deadline_s: float = DEADLI
 # -- messages ---------------------------------------------------------------------------------------------------------
 
 
-def message(number: int, payload: bytes = b"", *, reply: bool = False, size: int | None = None) -> bytes:
+def message(
+    number: int, payload: bytes = b"", *, reply: bool = False, need_reply: bool = False, size: int | None = None
+) -> bytes:
     """A vhost-user message's octets; ``size`` lies about the payload's."""
-    return HEADER.pack(number, 1 | (4 if reply else 0), len(payload) if size is None else size) + payload
+    flags = 1 | (4 if reply else 0) | (8 if need_reply else 0)
+    return HEADER.pack(number, flags, len(payload) if size is None else size) + payload
 
 
 def sized(length: int, number: int = 40, fill: int = 0) -> bytes:

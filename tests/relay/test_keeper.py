@@ -119,12 +119,38 @@ def test_slots_come_and_go(watched: tuple[Relayed, Control]) -> None:
     pass_on(front, back, message(REM_MEM_REG, slot(0)), tagged(77))  # libblkio sends a descriptor along
     pass_on(front, back, message(REM_MEM_REG, slot(2)))
     assert kept(control) == {}
-    pass_on(front, back, message(ADD_MEM_REG, slot(0)), tagged(13))
+    pass_on(front, back, message(ADD_MEM_REG, slot(0), need_reply=True), tagged(13))
     pass_on(back, front, message(ADD_MEM_REG, struct.pack("=Q", 0), reply=True))
     assert kept(control) == {(7, 0, "memory"): 13}
-    pass_on(front, back, message(ADD_MEM_REG, slot(1)), tagged(14))
+    pass_on(front, back, message(ADD_MEM_REG, slot(1), need_reply=True), tagged(14))
     pass_on(back, front, message(ADD_MEM_REG, struct.pack("=Q", 1), reply=True))  # refused
     assert kept(control) == {(7, 0, "memory"): 13}
+
+
+def test_which_of_two_regions_was_refused(watched: tuple[Relayed, Control]) -> None:
+    """The front-end does not wait for the first answer before it adds the second."""
+    relayed, control = watched
+    front, back = relayed.open()
+    for at in range(2):
+        pass_on(front, back, message(ADD_MEM_REG, slot(at), need_reply=True), tagged(10 + at))
+    pass_on(front, back, message(ADD_MEM_REG, slot(2)), tagged(12))
+    pass_on(back, front, message(ADD_MEM_REG, struct.pack("=Q", 1), reply=True))
+    assert kept(control) == {(2, 0, "memory"): 11, (3, 0, "memory"): 12}
+    pass_on(back, front, message(ADD_MEM_REG, struct.pack("=Q", 0), reply=True))
+    assert kept(control) == {(2, 0, "memory"): 11, (3, 0, "memory"): 12}
+
+
+def test_a_region_of_the_table_is_removed(watched: tuple[Relayed, Control]) -> None:
+    relayed, control = watched
+    front, back = relayed.open()
+    pass_on(front, back, message(SET_MEM_TABLE, regions(3)), tagged(1, 2, 3))
+    pass_on(front, back, message(REM_MEM_REG, slot(1)))
+    assert kept(control) == {(1, 0, "memory"): 1, (1, 2, "memory"): 3}
+    pass_on(front, back, message(REM_MEM_REG, slot(2)))
+    pass_on(front, back, message(REM_MEM_REG, slot(7)))
+    assert kept(control) == {(1, 0, "memory"): 1}
+    relayed.call(relayed.relay.writer.settle)
+    assert memory_files() == 1
 
 
 def test_a_removal_among_other_messages_is_seen(watched: tuple[Relayed, Control]) -> None:

@@ -13,7 +13,9 @@ octets.
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Sequence
+from itertools import compress
 from sys import byteorder
 from typing import Final, NamedTuple
 
@@ -32,6 +34,9 @@ MOST = 1024
 _HEADER = 12
 #: the three members by which a region is removed again: guest address, size, user address
 _REGION = slice(_HEADER + 8, _HEADER + 32)
+_REGION_SIZE = 32
+#: of a header's flags, on the wire
+_NEED_REPLY = 0x8
 
 #: of a ring, which the first octet of the payload names
 _LINES: Final = {"SET_VRING_KICK": "kick", "SET_VRING_CALL": "call"}
@@ -61,6 +66,10 @@ class Keeper:
         self._postcopy = False
         #: (role, key) -> message, its kept descriptors and their positions
         self._groups: dict[tuple[str, bytes], tuple[int, Sequence[int], Sequence[int]]] = {}
+        #: the newest table of memory, by which one of its regions is found
+        self._table = b""
+        #: keys of regions whose answers are to come
+        self._asked: deque[bytes] = deque(maxlen=MOST)
 
     def heed(self, label: str, number: int, data: bytes, fds: Sequence[int], kinds: bytes) -> None:
         """Message ``number`` has passed, with its octets; takes over its descriptors, which are of these kinds."""
@@ -102,14 +111,21 @@ class Keeper:
             if brings or not self._postcopy:  # else it only confirms addresses
                 for one in [one for one in self._groups if one[0] == "memory"]:
                     self._drop(one)
+                self._table = data
             return "memory", b""
-        elif label == "ADD_MEM_REG" or label == "REM_MEM_REG":
+        elif label == "ADD_MEM_REG":
             group = "memory", data[_REGION]
+            if self._postcopy or int.from_bytes(data[4:8], byteorder) & _NEED_REPLY:
+                self._asked.append(group[1])
+        elif label == "REM_MEM_REG":
+            self._drop_of_table(data[_REGION])
+            self._drop(("memory", data[_REGION]))
+            return "", b""
         elif label.startswith("ADD_MEM_REG "):
-            # a region that the back-end did not take is not there; answers come in order, so it is the last
-            slots = [one for one in self._groups if one[0] == "memory"]
-            if slots and not self._postcopy and int.from_bytes(data[_HEADER : _HEADER + 8], byteorder):
-                self._drop(slots[-1])
+            # a region that the back-end did not take is not there; answers come in order
+            asked = self._asked.popleft() if self._asked else None
+            if asked is not None and not self._postcopy and int.from_bytes(data[_HEADER : _HEADER + 8], byteorder):
+                self._drop(("memory", asked))
             return "", b""
         elif label.startswith("POSTCOPY"):
             self._postcopy = label == "POSTCOPY_LISTEN"
@@ -117,7 +133,19 @@ class Keeper:
         else:
             group = "log" if label == "SET_LOG_BASE" else "inflight", b""
         self._drop(group)
-        return group if label != "REM_MEM_REG" else ("", b"")
+        return group
+
+    def _drop_of_table(self, key: bytes) -> None:
+        """Drop the region of the table with these members, if it is one."""
+        number, fds, places = self._groups.get(("memory", b""), (0, (), ()))
+        starts = (_REGION.start + _REGION_SIZE * at for at in places)
+        stay = [self._table[start : start + len(key)] != key for start in starts]
+        if not all(stay):
+            for fd, stays in zip(fds, stay, strict=True):
+                if not stays:
+                    os.close(fd)
+            self.count -= stay.count(False)
+            self._groups["memory", b""] = number, [*compress(fds, stay)], [*compress(places, stay)]
 
     def _drop(self, group: tuple[str, bytes]) -> None:
         found = self._groups.pop(group, None)
