@@ -7,7 +7,7 @@ from struct import pack
 import pytest
 
 from ..pipeline.conversation import MS, SECOND
-from .steps import BACK, FRONT, MODERN, VERSION_1, agreed, kick, running, set_up, stop, with_memory
+from .steps import BACK, FRONT, MODERN, VERSION_1, addresses, agreed, kick, running, set_up, stop, with_memory
 from .talk import broken
 
 
@@ -60,7 +60,23 @@ def test_a_ring_goes_on_elsewhere(base: int, severity: str | None) -> None:
     talk = running()
     stop(talk, at=700)
     no = talk.front_end("SET_VRING_BASE", index=0, num=base).no
+    kick(talk)
     assert broken(talk, "VU-RUN-06") == ([(severity, FRONT, no)] if severity else [])
+
+
+@pytest.mark.parametrize("order", ["base first", "addresses first"])
+def test_another_driver_has_its_rings_elsewhere(order: str) -> None:
+    """SeaBIOS, then Linux, then SeaBIOS again: what a guest's restart looks like."""
+    talk = running()
+    stop(talk, at=700)
+    elsewhere = {**addresses(0), "descriptor": addresses(0)["descriptor"] + 0x8000}
+    if order == "addresses first":
+        talk.front_end("SET_VRING_ADDR", **elsewhere)
+    talk.front_end("SET_VRING_BASE", index=0, num=0)
+    if order == "base first":
+        talk.front_end("SET_VRING_ADDR", **elsewhere)
+    kick(talk)
+    assert broken(talk, "VU-RUN-06") == []
 
 
 def test_after_a_reset_a_ring_begins_anew() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from vhostspy.session import ledger as ledgers
 
 from .gates import FRONT
@@ -73,33 +75,58 @@ def stopped_enabled(case: Case) -> Outcome:
     return f"{text}, and will be when it is started again"
 
 
+class _Stopped(NamedTuple):
+    """Where a ring stopped; then also where it is to begin."""
+
+    base: int
+    no: int
+    addresses: tuple[int, int, int, int] | None
+    #: the message that has it begin anew, 0: none has
+    anew: int = 0
+
+
 @rule(
     "VU-RUN-06", "warning", "a ring goes on where GET_VRING_BASE said that it stopped", FRONT + "SET_VRING_BASE",
-    on=(request("SET_VRING_BASE", "RESET_DEVICE", "RESET_OWNER", "SET_STATUS"), reply(*_STOPS)),
-    bends=("cloud-hypervisor",), notes="From the beginning, as after a restart of the guest: a note.",
+    on=(request("SET_VRING_BASE", "SET_VRING_KICK", "RESET_DEVICE", "RESET_OWNER", "SET_STATUS"), reply(*_STOPS)),
+    bends=("cloud-hypervisor",),
+    notes="From the beginning, at the addresses that it had: a note, as after a restart of the guest. At others it is "
+    "another driver's ring.",
 )  # fmt: skip
 def goes_on_elsewhere(case: Case) -> Outcome:
     message = case.message
-    #: ring -> (where it stopped, the answer)
-    stopped: dict[int, tuple[int, int]] = case.memory.of("VU-RUN-06")
+    stopped: dict[int, _Stopped] = case.memory.of("VU-RUN-06")
     index = case.fields.get("index", -1)
     ring = case.after.rings.get(index)
     if message.is_reply:
         if ring is not None and ring.base is not None and len(stopped) < 4096:
-            stopped[index] = (ring.base, message.no)
+            stopped[index] = _Stopped(ring.base, message.no, ring.addresses)
         return None
-    if message.name != "SET_VRING_BASE":
-        if message.name != "SET_STATUS" or not case.fields.get("status"):
-            stopped.clear()  # a reset: rings begin anew
+    if (
+        message.name in ("RESET_DEVICE", "RESET_OWNER")
+        or message.name == "SET_STATUS"
+        and not case.fields.get("status")
+    ):
+        stopped.clear()  # rings begin anew
         return None
-    was, no = stopped.pop(index, (None, 0))
-    if was is None or ring is None or ring.base is None or ring.base == was:
+    was = stopped.get(index)
+    if was is None or ring is None or ring.base is None:
         return None
-    text = f"SET_VRING_BASE: expected ring {index} to go on at {was} as in #{no}, came {ring.base}"
-    if ring.base in FRESH:
+    text = f"SET_VRING_BASE: expected ring {index} to go on at {was.base} as in #{was.no}, came {ring.base}"
+    if message.name == "SET_VRING_KICK":
+        del stopped[index]
+        if not was.anew or (ring.addresses or ())[:3] != (was.addresses or ())[:3]:
+            return None
         # nobody tells the back-end of a guest's restart
-        return Breach(f"{text}: right if the guest's driver has begun anew", evidence=(no,), severity="note")
-    return Breach(f"{text}: requests in between are skipped, or done twice", evidence=(no,))
+        text += ": right if the guest's driver has begun anew, where it was before"
+        return Breach(text, no=was.anew, evidence=(was.no,), severity="note")
+    if ring.base == was.base:
+        del stopped[index]
+    elif ring.base in FRESH:
+        stopped[index] = was._replace(anew=message.no)
+    else:
+        del stopped[index]
+        return Breach(f"{text}: requests in between are skipped, or done twice", evidence=(was.no,))
+    return None
 
 
 @rule("VU-RUN-07", "note", "a ring stops within half a second", FRONT + "GET_VRING_BASE", on=reply(*_STOPS))
