@@ -10,15 +10,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from time import monotonic_ns
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from vhostspy.filter import Filter
 from vhostspy.index import Glance, Index
 from vhostspy.message import Event
 from vhostspy.pipeline import Item
-from vhostspy.rules.engine import Rules
 from vhostspy.session import ledger as ledgers
 from vhostspy.session.state import Session
+
+if TYPE_CHECKING:
+    from vhostspy.rules.engine import Rules
 
 #: weight of a finding; 0: none
 SEVERITIES = {"note": 1, "warning": 2, "error": 3}
@@ -85,7 +87,7 @@ class Feed(Protocol):
     @property
     def progress(self) -> float: ...
 
-    #: Work a little; True while more is to be done now.
+    #: Work a little; True while more is to be done now. With no time at all: only find rows.
     def advance(self, budget_s: float) -> bool: ...
 
     def item(self, row: int) -> Item: ...
@@ -132,7 +134,7 @@ class Indexed:
         *,
         follow: bool = False,
         device: str | None = None,
-        rules: Rules | None = None,
+        rules: Rules | Callable[[], Rules] | None = None,
         alive: Callable[[], bool] = lambda: True,
         now_ns: Callable[[], int] = monotonic_ns,
     ) -> None:

@@ -31,8 +31,8 @@ COMPONENTS = frozenset((*(f"role--{role}" for role in ROLES), "line--cursor", "l
 class Drawn(ScrollView, can_focus=True):
     """A line-API view with a style for each role. Styles are looked up once, until the theme changes."""
 
-    def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(id=id)
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
         #: by what a line is (its component; "": nothing special) and by role
         self._styles: dict[str, dict[str, Style]] = {}
 
@@ -124,8 +124,8 @@ class Pane(Drawn):
     class Folded(OfLine):
         """A line is to be opened or closed."""
 
-    def __init__(self, title: str = "", *, id: str | None = None) -> None:
-        super().__init__(id=id)
+    def __init__(self, title: str = "", *, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
         self.entitle(title)
         self.lines: list[Line] = []
         #: the line of the cursor is lit although the focus is elsewhere

@@ -94,7 +94,7 @@ class Parts(App[int]):
         self.upper = Vertical(Head(self.listed), self.listed, id="upper")
         self.octets = Octets("bytes", id="bytes")
         self.panes: dict[str, Pane] = {
-            "message": Pane("message", id="message"),
+            "message": Pane("message", id="message", classes="front"),
             "bytes": self.octets,
             "state": Pane("session", id="state"),
         }
@@ -111,8 +111,7 @@ class Parts(App[int]):
 
     def on_mount(self) -> None:
         self._fit(self.size.width)
-        self._show_front()
-        self.feed.advance(BUDGET_S)
+        self.feed.advance(0)
         if not self.store.follow:
             # events tell how it began; what one came for begins behind them
             self.store.focus = self.feed.row_of(1) or 0
@@ -120,6 +119,8 @@ class Parts(App[int]):
         self.give_focus(self.listed)
         self.update_all()
         self.set_interval(TICK_S, self._tick)
+        # first the picture, then what the rules say of it
+        self.call_after_refresh(self.work)
 
     # -- parts
 

@@ -116,6 +116,23 @@ def test_columns_become_as_wide_as_a_capture_asks_for(tmp_path: Path) -> None:
         assert_same(index, straight(str(path), Rules()))
 
 
+def test_rules_are_made_for_the_first_row_that_is_studied() -> None:
+    made = []
+
+    def rules() -> Rules:
+        made.append(index.rows)
+        return Rules()
+
+    with Index(CAPTURES[0], rules=rules) as index:
+        assert index.advance(0)
+        assert index.rows and not index.studied and not made
+        assert index.glance(0).kind == "event"
+        while index.advance(0.01):
+            pass
+        assert len(made) == 1
+        assert_same(index, straight(str(CAPTURES[0]), Rules()))
+
+
 def test_what_finding_and_studying_rows_took_is_given_back(tmp_path: Path) -> None:
     with recording(tmp_path / "long.pcapng") as recorded:
         for _ in range(STRIDE):

@@ -13,6 +13,7 @@ from vhostspy.errors import Failure, WrongUse
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
+    from collections.abc import Callable
 
     from vhostspy.filter import Filter
     from vhostspy.rules.engine import Rules
@@ -87,11 +88,18 @@ def spare_collector() -> None:
     gc.set_threshold(100_000)
 
 
-def _rules(options: Namespace) -> Rules:
+def _rules(options: Namespace) -> Callable[[], Rules]:
+    """What makes the rules, once the screen stands."""
     from vhostspy.arguments import disabled, profile
-    from vhostspy.rules.engine import Rules
 
-    return Rules(disabled(options), profile(options))
+    chosen = disabled(options), profile(options)
+
+    def made() -> Rules:
+        from vhostspy.rules.engine import Rules
+
+        return Rules(*chosen)
+
+    return made
 
 
 def watch(relay: Relay, options: Namespace, filter_: Filter | None, strict: bool = False) -> int:

@@ -6,7 +6,7 @@ import os
 import stat
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self
@@ -70,7 +70,8 @@ class Index:
     """A capture's index.
 
     source: a path, a descriptor of a regular file (it stays the caller's; its position does not matter), or octets.
-    follow: the file grows; ``complete`` says that it no longer does. device, rules: as for the pipeline.
+    follow: the file grows; ``complete`` says that it no longer does. device, rules: as for the pipeline; rules may also
+    be what makes them when the first row is studied.
 
     Raises OSError and CaptureError where a file cannot be opened, or is no capture at all. Damage further on is told
     in ``note``: what is before it is there.
@@ -78,7 +79,7 @@ class Index:
 
     def __init__(
         self, source: str | os.PathLike[str] | int | bytes, *, follow: bool = False, device: str | None = None,
-        rules: Rules | None = None,
+        rules: Rules | Callable[[], Rules] | None = None,
     ) -> None:  # fmt: skip
         path = os.fspath(source) if isinstance(source, os.PathLike) else source
         self._owned = -1
@@ -97,7 +98,8 @@ class Index:
         self.damaged = False
         self.columns = Columns()
         self._scanner = Scanner(path, self.columns, follow=follow)
-        self._study = Study(path, self.columns, device, rules, follow)
+        made = rules if callable(rules) else lambda: rules
+        self._study = Study(path, self.columns, device, made, follow)
         self._records = Records(path, self._scanner)
         self._scanned = False
         self._items: OrderedDict[int, Item] = OrderedDict()
@@ -118,12 +120,16 @@ class Index:
     # -- the work
 
     def advance(self, budget_s: float) -> bool:
-        """Work for about so long; True: there is more to do now. First all rows are found, then they are studied."""
+        """Work for about so long; True: there is more to do now. First all rows are found, then they are studied; none
+        is studied where there is no time at all.
+        """
         deadline = monotonic() + budget_s
         if not self._scanned or self.follow:
             while self._scan(_SCANNED):
                 if monotonic() >= deadline:
                     return True
+        if budget_s <= 0:
+            return self.studied < self.rows
         while self._study.go_on(_STUDIED):
             if monotonic() >= deadline:
                 return True

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from vhostspy.capture.reader import CaptureError, Reader
@@ -34,15 +34,19 @@ MOST_KEPT = 20_000
 
 
 class Study:
-    """``source`` as for the scanner; ``columns`` hold rows that are further on."""
+    """``source`` as for the scanner; ``columns`` hold rows that are further on. ``rules``: what makes them, once the
+    first row is studied.
+    """
 
     def __init__(
-        self, source: str | int | bytes, columns: Columns, device: str | None, rules: Rules | None, follow: bool
-    ):
+        self, source: str | int | bytes, columns: Columns, device: str | None, rules: Callable[[], Rules | None],
+        follow: bool,
+    ) -> None:  # fmt: skip
         self.columns = columns
         self.reader = Reader(source, follow=follow)
         self.reader.offset = 0
-        self.pipeline = Pipeline(device, rules)
+        self.pipeline = Pipeline(device)
+        self._rules: Callable[[], Rules | None] | None = rules
         self._records: Iterator[Record] | None = None
         #: the pipeline after so many rows
         self.checkpoints = Checkpoints()
@@ -72,6 +76,8 @@ class Study:
         limit = len(self.columns.place)
         row = len(self.columns.state)
         end = min(limit, row + most)
+        if self._rules is not None and row < end:
+            self.pipeline.rules, self._rules = self._rules(), None
         while row < end:
             if self._records is None:
                 self._records = iter(self.reader)
