@@ -50,12 +50,10 @@ class Piece(NamedTuple):
     offset: int
     length: int
 
-    def octets(self, start: int = 0, end: int | None = None) -> bytes:
-        """All of it, or a part as of a sequence."""
-        start, end, _ = slice(start, end).indices(self.length)
-        octets = self.mapped.read(self.offset + start, end - start)
-        if len(octets) < end - start:
-            raise Outside(f"a region's file ends before {self.offset + end:#x}")
+    def octets(self) -> bytes:
+        octets = self.mapped.read(self.offset, self.length)
+        if len(octets) < self.length:
+            raise Outside(f"a region's file ends before {self.offset + self.length:#x}")
         return octets
 
 
@@ -65,18 +63,8 @@ class Span(NamedTuple):
     pieces: tuple[Piece, ...]
     length: int
 
-    def octets(self, start: int = 0, end: int | None = None) -> bytes:
-        """All of them, or a part as of a sequence."""
-        if len(self.pieces) == 1:
-            return self.pieces[0].octets(start, end)
-        start, end, _ = slice(start, end).indices(self.length)
-        found, at = b"", 0
-        for piece in self.pieces:
-            first, last = max(start - at, 0), min(end - at, piece.length)
-            if first < last:
-                found += piece.octets(first, last)
-            at += piece.length
-        return found
+    def octets(self) -> bytes:
+        return b"".join([piece.octets() for piece in self.pieces])
 
 
 class Space:

@@ -134,9 +134,10 @@ def _split(ring: Ring, known: state.Ring, memory: Space) -> Ring:
 
     def read() -> tuple[int, ...]:
         # used first: what is made available meanwhile makes the difference larger, never negative
-        words = (*head.unpack(used.octets(0, 4)), *head.unpack(available.octets(0, 4)))
+        device, driver = used.octets(), available.octets()
+        words = head.unpack_from(device) + head.unpack_from(driver)
         if events:
-            words += word.unpack(available.octets(-2)) + word.unpack(used.octets(-2))
+            words += word.unpack_from(driver, len(driver) - 2) + word.unpack_from(device, len(device) - 2)
         return words
 
     first, again = read(), read()
