@@ -9,7 +9,7 @@ from __future__ import annotations
 import copyreg
 import pickle
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from io import BytesIO
 from typing import Any, Final, cast
 
@@ -76,8 +76,6 @@ class _Kept:
 
 
 class _Packer(pickle.Pickler):
-    dispatch_table: dict[type, Callable[[Any], tuple[Any, ...]]]
-
     def __init__(self, octets: BytesIO, kept: _Kept) -> None:
         self._kept = kept
         self._places = kept.places

@@ -41,7 +41,7 @@ def scan(session: Session, memory: Space) -> Scan:
             continue
         try:
             pieces = [memory.ring(address + 2, 2).pieces for address in ring.addresses[1:3]]
-            if any(len(found) > 1 or found[0].offset % 2 or not found[0].octets() for found in pieces):
+            if any(len(found) != 1 or found[0].offset % 2 or not found[0].octets() for found in pieces):
                 continue
         except Outside:
             continue
