@@ -54,6 +54,8 @@ COUNTS = {
     "sv1m": 200,
     "v1m": 200,
 }
+#: what --only takes
+PARTS = (*COUNTS, "memory", "startup", "writing")
 QUICK = {"ping": 500, "s20": 1000, "skick1": 500, "smem8": 500, "sburst": 500, "sv4k": 500, "sv1m": 10, "v1m": 10}
 
 
@@ -239,19 +241,14 @@ def writing_rates(rounds: int, quick: bool, tools: Path) -> list[Result]:
     return results
 
 
-def main(arguments: list[str] | None = None) -> int:
+def asked(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python3 -m benchmarks.ladder", description="Measure vhostspy against its yardsticks."
     )
     parser.add_argument("--rounds", type=int, default=7, metavar="N", help="rounds, of which the median counts (7)")
     parser.add_argument("--scale", type=float, default=1.0, metavar="X", help="so many times the usual loads")
     parser.add_argument("--quick", action="store_true", help="one round of small loads, to see that it runs")
-    parser.add_argument(
-        "--only",
-        action="append",
-        metavar="NAME",
-        help="only this load or part: " + ", ".join([*COUNTS, "memory", "startup", "writing"]),
-    )
+    parser.add_argument("--only", action="append", metavar="NAME", help=f"only this load or part: {', '.join(PARTS)}")
     parser.add_argument(
         "--real-time",
         action="store_true",
@@ -261,61 +258,77 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, metavar="DIR", help="takes programs, sockets and captures for the time")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="put the table between two marks of this file")
     options = parser.parse_args(arguments)
-    rounds = 1 if options.quick else options.rounds
-    chosen = options.only or [*COUNTS, "memory", "startup", "writing"]
-    cpu = pin(options.cpu)
-    say(f"{machine()}; all on CPU {cpu}; {rounds} rounds")
+    options.rounds = 1 if options.quick else options.rounds
+    options.only = options.only or [*PARTS]
+    return options
 
-    checks = Checks([], [], [], [], [])
+
+def every_area(options: argparse.Namespace, tools: Path, checks: Checks) -> list[Result]:
+    """What was asked for, area by area; ``checks`` takes what the loads have to keep to."""
+    rounds, chosen = options.rounds, options.only
     results: list[Result] = []
-    with tempfile.TemporaryDirectory(prefix="vhostspy-bench-", dir=options.folder) as name:
-        tools = Path(name)
-        try:
-            compile_tools(tools)
-            for load, usual in COUNTS.items():
-                if load not in chosen:
-                    continue
-                if protocol_of(load) not in PROTOCOLS:
-                    say(f"SKIPPED: {load}; this vhostspy has no {protocol_of(load)}")
-                else:
-                    count = QUICK[load] if options.quick else max(1, int(usual * options.scale))
-                    rows = [row for row in ROWS if row.load == load]
-                    results += run_load(load, rows, rounds, count, tools, checks, options.real_time)
-            if "v1m" in chosen and "vfio-user" in PROTOCOLS:
-                results += in_wireshark(tools)
-            if "memory" in chosen:
-                results += memory(rounds, options.quick, tools, checks)
-            if "startup" in chosen:
-                results += starting(rounds, tools, options.real_time)
-            if "writing" in chosen:
-                results += writing_rates(rounds, options.quick, tools)
-        except (Failed, Damaged, OSError, subprocess.SubprocessError) as error:
-            say(f"benchmark failed: {error}")
-            return 3
-
+    compile_tools(tools)
+    for load, usual in COUNTS.items():
+        if load not in chosen:
+            continue
+        if protocol_of(load) not in PROTOCOLS:
+            say(f"SKIPPED: {load}; this vhostspy has no {protocol_of(load)}")
+        else:
+            count = QUICK[load] if options.quick else max(1, int(usual * options.scale))
+            rows = [row for row in ROWS if row.load == load]
+            results += run_load(load, rows, rounds, count, tools, checks, options.real_time)
+    if "v1m" in chosen and "vfio-user" in PROTOCOLS:
+        results += in_wireshark(tools)
+    if "memory" in chosen:
+        results += memory(rounds, options.quick, tools, checks)
+    if "startup" in chosen:
+        results += starting(rounds, tools, options.real_time)
+    if "writing" in chosen:
+        results += writing_rates(rounds, options.quick, tools)
     order = [row.area for row in ROWS]
     results.sort(key=lambda result: order.index(result.area) if result.area in order else len(order))
-    print(as_text(results))
-    print()
+    return results
+
+
+def sound(checks: Checks, merging: bool) -> bool:
+    """Say what the loads had to keep to, and whether they did. ``merging``: there was a load that has reads merged."""
     print(
         f"misplaced descriptors: {sum(checks.misplaced)} in {len(checks.misplaced)} runs; "
         f"messages cut into pieces: {sum(checks.pieces)}; "
         f"lost: {sum(checks.lost)} of {sum(checks.captured):,} captured messages"
     )
-    sound = not any(checks.misplaced) and not any(checks.lost) and not any(checks.pieces)
-    if "sburst" in chosen:
+    kept = not any(checks.misplaced) and not any(checks.lost) and not any(checks.pieces)
+    if merging:
         print(f"misplaced by a relay of chunks as they come: {sum(checks.misplaced_by_chunks)}")
         if not all(checks.misplaced_by_chunks):
             print("the loads made the kernel merge nothing: this run proves nothing")
-            sound = False
-    if options.markdown and sound:
+            kept = False
+    return kept
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = asked(arguments)
+    cpu = pin(options.cpu)
+    say(f"{machine()}; all on CPU {cpu}; {options.rounds} rounds")
+    checks = Checks([], [], [], [], [])
+    with tempfile.TemporaryDirectory(prefix="vhostspy-bench-", dir=options.folder) as name:
+        try:
+            results = every_area(options, Path(name), checks)
+        except (Failed, Damaged, OSError, subprocess.SubprocessError) as error:
+            say(f"benchmark failed: {error}")
+            return 3
+    print(as_text(results))
+    print()
+    if not sound(checks, "sburst" in options.only):
+        return 1
+    if options.markdown:
         heading = (
-            f"{machine()}; {rounds} rounds. Descriptors misplaced: 0 "
+            f"{machine()}; {options.rounds} rounds. Descriptors misplaced: 0 "
             f"(by a relay that passes its reads on as they come: {sum(checks.misplaced_by_chunks):,}). "
             f"Messages lost: 0 of {sum(checks.captured):,}."
         )
         put_into(options.markdown, "figures", as_markdown(results, heading))
-    return 0 if sound else 1
+    return 0
 
 
 if __name__ == "__main__":
