@@ -34,9 +34,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(options: Namespace) -> int:
+    spare_collector()
     require_textual()
     require_terminal()
-    spare_collector()
     if options.junit or options.baseline:
         raise WrongUse("--junit and --baseline are for vhostspy check")
     from vhostspy.filter import asked_for
