@@ -218,10 +218,11 @@ class Index:
             fds, marks = len(message.fds), message.marks
             if apart < 0:
                 latency = max(0, columns.time[row] - columns.time[row + apart])
-        return Glance(
+        # what Glance(...) does, in half the time
+        return _new(Glance, (
             *common, *where, kind, name, id_, size, fds, marks, row + apart if apart else None, latency,
             state & SEVERITY, bool(state & AWAITED), studied,
-        )  # fmt: skip
+        ))  # fmt: skip
 
     def item(self, row: int) -> Item:
         """The row as the pipeline gives it; where it was not studied yet, as it is known without.
