@@ -75,12 +75,12 @@ class Screen(Giving):
     def while_live(self) -> None:
         """Called at each tick: what the relay says is for people."""
         if self.relay is not None:
+            self._tell_what_came()  # first: what the relay says now may be about what comes next
             for text in self.relay.heard():
                 text = escape(text.removeprefix("vhostspy: "))
                 if "trying again" in text:
                     self._trying = text
                 self.say(text, "note")
-            self._tell_what_came()
         if self.feed.live:
             self._tell_findings()
 

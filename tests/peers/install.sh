@@ -10,7 +10,7 @@
 set -u
 
 CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/vhostspy
-PACKAGES='qemu-system-x86 seabios busybox-static gcc libc6-dev dpdk-dev tshark tmux'
+PACKAGES='qemu-system-x86 seabios busybox-static gcc libc6-dev dpdk-dev tshark tmux lua5.4'
 # drivers of dpdk-testpmd; the packages' names end in DPDK's ABI version, so a pattern finds them
 DRIVERS='librte-net-vhost librte-net-virtio librte-mempool-ring librte-bus-vdev'
 

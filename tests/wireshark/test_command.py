@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -109,7 +110,7 @@ def test_another_script_may_have_the_name(tshark: Tshark) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", said)
 
 
-@pytest.mark.needs("lua5.4")
+@pytest.mark.skipif(shutil.which("lua5.4") is None, reason="not installed here: lua5.4, which Wireshark 4.4 runs")
 def test_compiles_with_lua_5_4(tshark: Tshark) -> None:
     subprocess.run(["lua5.4", "-e", f"assert(loadfile('{tshark.script}'))"], check=True, timeout=60)
 
