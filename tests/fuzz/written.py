@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
+from typing import Any, cast
 
 from vhostspy.arguments import load_dissectors
 from vhostspy.baseline import read_baseline
@@ -163,7 +164,8 @@ def dissector_seeds() -> Iterator[bytes]:
 
 @lru_cache
 def _tables() -> list[tuple[dict[tuple[int, int], Message], dict[tuple[int, int], Message]]]:
-    return [(channel.messages, dict(channel.messages)) for _, channel in CHANNELS]  # type: ignore[misc]
+    # a table is for reading only, to all but who adds rows to it
+    return [(cast("dict[Any, Message]", one.messages), dict(one.messages)) for _, one in CHANNELS]
 
 
 class _rows_as_they_were:

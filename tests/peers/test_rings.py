@@ -215,15 +215,21 @@ class Watching:
         return [finding for sample in self.samples() for finding in sample.get("findings", ())]
 
 
+def busy_guest(bench: Bench, chardev: str = "", every_s: float = 0.2, options: str = "") -> tuple[Program, Watching]:
+    """A guest that writes its disk and reads it again, with short rests, and somebody who has looked: all is well."""
+    qemu = bench.linux("n=2000 t=blkloop", bench.blk(chardev=chardev))
+    qemu.expect("LOOP 2", LINUX)
+    watching = Watching(bench, every_s, options)
+    until(lambda: len(watching.samples()) > 2, 10, lambda: f"no samples: {watching.program}")
+    assert not watching.findings()
+    return qemu, watching
+
+
 def test_c_a_back_end_that_is_stopped_is_named_within_two_seconds(bench: Bench) -> None:
     bench.needs_relay("it is the relay that keeps the memory")
     storage = bench.storage_daemon(bench.disk())
     needed(bench.relay(once=False))
-    qemu = bench.linux("n=200 t=blkloop", bench.blk())
-    qemu.expect("LOOP 2", LINUX)
-    watching = Watching(bench)
-    until(lambda: len(watching.samples()) > 2, 10, lambda: f"no samples: {watching.program}")
-    assert not watching.findings()
+    qemu, watching = busy_guest(bench)
     storage.process.send_signal(signal.SIGSTOP)
     stopped = time.time_ns()
     try:
@@ -252,11 +258,7 @@ def test_a_kick_that_the_back_end_read_away_is_named_within_two_seconds(bench: B
     )  # fmt: skip
     bench.wait_for_socket("be.sock", disk)
     needed(bench.relay(once=False))
-    qemu = bench.linux("n=2000 t=blkloop", bench.blk())
-    qemu.expect("LOOP 2", LINUX)
-    watching = Watching(bench)
-    until(lambda: len(watching.samples()) > 2, 10, lambda: f"no samples: {watching.program}")
-    assert not watching.findings()
+    qemu, watching = busy_guest(bench)
     disk.process.send_signal(signal.SIGUSR1)
     disk.expect("KICK-LOST", 5)
     rounds = qemu.output.count("LOOP")
@@ -280,10 +282,7 @@ def test_ji_what_was_in_flight_when_the_back_end_was_killed(bench: Bench) -> Non
     disk = bench.disk()
     storage = bench.storage_daemon(disk, locking="off")
     needed(bench.relay("--offer-protocol-features 0x1000", once=False))
-    qemu = bench.linux("n=200 t=blkloop", bench.blk(chardev=bench.reconnecting()))
-    qemu.expect("LOOP 2", LINUX)
-    watching = Watching(bench, 0.1, "--requests")
-    until(lambda: len(watching.samples()) > 2, 10, lambda: f"no samples: {watching.program}")
+    _, watching = busy_guest(bench, bench.reconnecting(), 0.1, "--requests")
     storage.process.send_signal(signal.SIGSTOP)
     stopped = time.time_ns()
 

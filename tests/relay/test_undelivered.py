@@ -261,7 +261,9 @@ class Gone:
 
 
 @pytest.mark.parametrize("kept", [False, True], ids=["as it came", "behind half a message"])
-def test_what_was_taken_of_one_read_is_told_from_what_was_not(relayed: Relayed, kept: bool) -> None:
+def test_what_was_taken_of_one_read_is_told_from_what_was_not(
+    relayed: Relayed, kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The receiver goes between two portions."""
     front, back = begun(relayed)
     many = [sized(4000, fill=at) for at in range(30)]
@@ -272,11 +274,7 @@ def test_what_was_taken_of_one_read_is_told_from_what_was_not(relayed: Relayed, 
         taken(front)
         data = data[100:]
     outlet = relayed.session().main.directions[FRONT].outlet
-
-    def put() -> None:
-        outlet.send_bytes = Gone(outlet.target, 2).send  # type: ignore[assignment]
-
-    relayed.call(put)
+    relayed.call(lambda: monkeypatch.setattr(outlet, "send_bytes", Gone(outlet.target, 2).send))
     with relayed.frozen():
         front.sendall(data)
     for at in range(2 * fitting):

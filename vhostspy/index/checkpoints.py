@@ -93,6 +93,7 @@ class _Packer(pickle.Pickler):
 
 
 def _reduced(value: tuple[Any, ...]) -> tuple[Any, ...]:
+    # what pickle has an opcode for; typeshed does not know it
     return copyreg.__newobj__, (type(value), *value)  # type: ignore[attr-defined]
 
 

@@ -30,7 +30,7 @@ class Form(ABC):
     @abstractmethod
     def event(self, event: Event) -> str: ...
 
-    def seen(self, message: Message) -> None:  # noqa: B027
+    def seen(self, message: Message) -> None:  # noqa: B027  (most forms have nothing to remember)
         """A message has passed that is not shown, or not yet."""
 
     def rest(self) -> str:
