@@ -235,17 +235,20 @@ def test_a_process_that_may_not_have_so_many_files_open_says_so(pair: Pair) -> N
     pair.set_up()
     attachment = pair.attach()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    taken = sorted(map(int, os.listdir("/proc/self/fd")))
-    free = next(number for number in range(taken[-1] + 1) if number not in taken)
+    lowest = os.dup(pair.file)
+    os.close(lowest)
+    refused = 0
     try:
-        for room in range(free, taken[-1] + 8):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (room, hard))
+        for limit in range(lowest, soft):  # at first none may be opened, then one, then two...
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
             (seen,) = attachment.look()
             if not seen.why:
                 break
             assert "not have so many files open" in seen.why or "Too many open files" in seen.why
+            refused += 1
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert refused
     assert attachment.look()[0].rings[0].problem == ""
 
 
