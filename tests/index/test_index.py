@@ -139,7 +139,7 @@ def test_what_finding_and_studying_rows_took_is_given_back(tmp_path: Path) -> No
             recorded.says(0, OWNER)
     with studied(tmp_path / "long.pcapng") as index:
         scanner, reader = index._scanner, index._study.reader
-        assert not (scanner._forms or scanner._shared or scanner._window or reader._known or reader._window)
+        assert not (scanner._forms or scanner._shared or scanner._window or reader._familiar or reader._window)
         assert index.done
 
 

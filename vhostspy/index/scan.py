@@ -9,7 +9,8 @@ from __future__ import annotations
 from struct import Struct
 from typing import Final, NamedTuple
 
-from vhostspy.capture import pcapng
+from vhostspy.capture import familiar, packet, pcapng
+from vhostspy.capture.blocks import SECTION
 from vhostspy.capture.reader import CaptureError, Reader
 from vhostspy.capture.record import DESCRIPTOR, HEADER, INCOMPLETE, MESSAGE, ORIGINAL, Record
 from vhostspy.dissectors import registry
@@ -79,22 +80,23 @@ class Scanner(Reader):
             if not self._have(12):
                 continue
             where = self.offset
-            section = self._window[self._at : self._at + 4] == b"\n\r\r\n"
-            found = self._block()
+            section = self._window[self._at : self._at + 4] == SECTION
+            block = self._block()
+            if block is None:
+                self._over = not self.follow
+                return False
             if section:
                 self.sections.append((where, self._order, self._interfaces))
                 self._forms.clear()
                 self._shared.clear()
-            if found is None:
-                self._over = not self.follow
-                return False
-            for record, places in zip(found, self._places, strict=False):
-                self._add(record, places)
+            if block:
+                for record, places in self._packet(block, where):
+                    self._add(record, places)
         else:
             return True
         if not self.follow:
             self._over = True
-            for record, places in zip(list(self._unfinished()), self._places, strict=True):
+            for record, places in self._unfinished():
                 self._add(record, places)
         return False
 
@@ -167,18 +169,10 @@ class Scanner(Reader):
             self._highest = max(self._highest, columns.no[-1])
         return (at - start) // _USUAL
 
-    def _know(self, block: bytes, record: Record) -> None:
-        """Our own memory serves, see ``_learn``."""
-
-    def _packet(self, block: bytes, where: int) -> list[Record]:
-        found = self._parse(block, where)
-        self._places = []
-        if found is None:
-            return []
-        record, offset = found
+    def _keep(self, block: bytes, record: Record, offset: int, usual: bool) -> None:
+        # columns want less of a record: what is kept of it is our own
         if not offset:
             self._learn(block, record)
-        return self._join(record, offset, where)
 
     def _add(self, record: Record, places: tuple[int, ...]) -> None:
         if record.kind not in ROWS:
@@ -284,17 +278,19 @@ class Records(Reader):
         if self._have(12):
             total = int.from_bytes(self._window[self._at + 4 : self._at + 8], "little" if self._order == "<" else "big")
             if self._have(total):
-                known = self._same()
+                known = familiar.same(self._familiar, self._window, self._at)
                 if known is not None:
                     return known
-                found = self._parse(self._window[self._at : self._at + total], offset)
-                if found is not None:
-                    return found[0]
+                block = self._window[self._at : self._at + total]
+                found = packet.read(block, offset, self._order, self._interfaces)
+                if found is not None and found.record is not None:
+                    self._keep(block, found.record, found.offset, found.usual)
+                    return found.record
         raise CaptureError(offset, "a record that was there before is gone")
 
     def _enter(self, offset: int) -> None:
         """Be in the section that ``offset`` is in."""
-        self._known.clear()
+        self._familiar.clear()
         end = 1 << 63
         for where, order, interfaces in reversed(self._scanner.sections):
             if where <= offset:
