@@ -16,8 +16,9 @@ from vhostspy.dissectors import virtio
 from vhostspy.message import Event, Finding, Message, answering, awaiting, end_name, judged, read
 from vhostspy.session import ledger as ledgers
 from vhostspy.session import state
+from vhostspy.session.events import after_gap, channel_ended, step_event
 from vhostspy.session.state import Session
-from vhostspy.session.transitions import after_gap, channel_ended, step, step_event
+from vhostspy.session.transitions import step
 
 if TYPE_CHECKING:
     # a view without findings starts without all the rules

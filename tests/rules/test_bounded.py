@@ -112,8 +112,8 @@ def small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vhostspy.pipeline.MOST_OPEN", 30)
     monkeypatch.setattr("vhostspy.session.ledger.MOST_CHANNELS", 30)
     monkeypatch.setattr("vhostspy.session.ledger.MOST_WAITING", 30)
-    monkeypatch.setattr("vhostspy.session.transitions.MOST_RINGS", 30)
-    monkeypatch.setattr("vhostspy.session.transitions.MOST_REGIONS", 30)
+    monkeypatch.setattr("vhostspy.session.vrings.MOST_RINGS", 30)
+    monkeypatch.setattr("vhostspy.session.memory.MOST_REGIONS", 30)
 
 
 @pytest.mark.usefixtures("small_bounds")

@@ -6,11 +6,12 @@ begins in the middle of a session knows nothing of what was agreed (``whole`` is
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 from vhostspy.capture.record import Descriptor
 from vhostspy.dissectors.codec import Context
+from vhostspy.message import Message
 
 from . import ledger as ledgers
 from .device import Evidence
@@ -145,7 +146,7 @@ class Session(NamedTuple):
     evidence: Evidence = Evidence()
     device_given: bool = False
     ended: Ended | None = None
-    #: always the last member, see ``transitions``
+    #: always the last member, see ``with_ledger``
     ledger: Ledger = ledgers.EMPTY
 
     @property
@@ -169,3 +170,15 @@ class Session(NamedTuple):
 def new(number: int, protocol: str = "", device: str | None = None) -> Session:
     """A session of which nothing is known; ``device`` is what the user says it is."""
     return Session(number, protocol, context=Context(None, None, device), device_given=device is not None)
+
+
+def with_ledger(session: Session, ledger: Ledger) -> Session:
+    """The session with another ledger."""
+    # every message comes by here: twice as fast as _replace
+    return tuple.__new__(Session, session[:-1] + (ledger,))
+
+
+#: the decoded members of a message, by name
+Fields = Mapping[str, Any]
+#: what one message does: the session before, the message, its members -> the session after
+Handler = Callable[[Session, Message, Fields], Session]
