@@ -137,6 +137,52 @@ def test_many_rings_at_once(exact: Relayed) -> None:
     close_all([*kicks, *theirs])
 
 
+def test_rings_with_one_kick_still_have_one(exact: Relayed) -> None:
+    """Whoever of them takes it, it is of all: ours must not go to one of them alone."""
+    exact.open()
+    kick = os.eventfd(0, os.EFD_NONBLOCK)
+    before = eventfds()
+    first = hand_over(exact, KICK, 0, kick)
+    os.eventfd_write(kick, 2)
+    until_passed(exact, 2)
+    second = hand_over(exact, KICK, 1, kick)
+    os.eventfd_write(kick, 3)
+    until(lambda: passed(exact.session())["kick", 1] == 3)
+    assert passed(exact.session()) == {("kick", 0): 5, ("kick", 1): 3}, "since each has it"
+    assert is_kicked(first) and is_kicked(second)
+    assert os.eventfd_read(second) == 5
+    with pytest.raises(BlockingIOError):
+        os.eventfd_read(first)
+    # another takes the place of the first ring's: the second ring keeps the one that both had
+    other = os.eventfd(0, os.EFD_NONBLOCK)
+    third = hand_over(exact, KICK, 0, other)
+    os.eventfd_write(kick, 1)
+    until(lambda: passed(exact.session())["kick", 1] == 4)
+    os.eventfd_write(other, 1)
+    assert is_kicked(second) and is_kicked(third)
+    until(lambda: passed(exact.session()) == {("kick", 0): 6, ("kick", 1): 4})
+    # and it is gone with the last
+    close_all([first, second])
+    fourth = hand_over(exact, KICK, 1, other)
+    exact.call(exact.relay.writer.settle)
+    close_all([third, fourth, other])
+    assert eventfds() == before + 2, "the other as the line holds it, and ours"
+    close_all([kick])
+
+
+def test_calls_of_several_rings_to_one_eventfd_are_each_counted(exact: Relayed) -> None:
+    exact.open()
+    call = os.eventfd(0, os.EFD_NONBLOCK)
+    first, second = hand_over(exact, CALL, 0, call), hand_over(exact, CALL, 1, call)
+    os.eventfd_write(first, 2)
+    os.eventfd_write(second, 3)
+    until_passed(exact, 5)
+    assert passed(exact.session()) == {("call", 0): 2, ("call", 1): 3}
+    assert is_kicked(call)
+    assert os.eventfd_read(call) == 5
+    close_all([call, first, second])
+
+
 @pytest.mark.parametrize("waits", [False, True])
 def test_an_eventfd_that_is_full_is_no_end_of_the_relay(exact: Relayed, waits: bool) -> None:
     """Its writer would have to wait, or is refused; a full one says all that a kick says."""

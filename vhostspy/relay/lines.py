@@ -20,12 +20,16 @@ ROLES = ("kick", "call")
 
 
 class Line:
-    """From ``source``, which is read here, to ``target``; both are owned here. ``passed``: notifications so far."""
+    """From ``source``, which is read here, to ``target``; both are owned here. ``passed``: notifications so far.
 
-    __slots__ = ("passed", "source", "target")
+    ``theirs``: what the kernel calls the peer's eventfd (since 5.2; else ""). ``rings``: how many it is of.
+    """
 
-    def __init__(self, source: int, target: int, passed: int) -> None:
-        self.source, self.target, self.passed = source, target, passed
+    __slots__ = ("passed", "rings", "source", "target", "theirs")
+
+    def __init__(self, source: int, target: int, theirs: str = "") -> None:
+        self.source, self.target, self.theirs = source, target, theirs
+        self.passed, self.rings = 0, 1
 
     def pass_on(self) -> None:
         """Take what is there, if anything still is, and pass it on.
@@ -55,19 +59,24 @@ _ONE = (1).to_bytes(8, byteorder)
 
 
 class Lines:
-    """The notification lines of one session."""
+    """The notification lines of one session.
+
+    A kick of several rings stays one: whichever of them takes it, it is of all, and the back-end must find it so. Its
+    count is each of these rings'. Calls of several rings come from as many eventfds of ours, so each has its own.
+    """
 
     def __init__(self, loop: Loop) -> None:
         self.loop = loop
         #: (role, ring) -> its eventfds
         self._open: dict[tuple[str, int], Line] = {}
-        #: notifications of those that the ring had before
-        self._before: dict[tuple[str, int], int] = {}
+        #: what is to be added to that of a ring's line: of lines that it had before, and less what this one had passed
+        #: on when it became the ring's
+        self._more: dict[tuple[str, int], int] = {}
 
     @property
     def passed(self) -> dict[tuple[str, int], int]:
         """Notifications passed on, of all eventfds that a ring has had."""
-        return self._before | {key: line.passed for key, line in self._open.items()}
+        return self._more | {key: self._more.get(key, 0) + line.passed for key, line in self._open.items()}
 
     def replace(self, role: str, ring: int, fd: int) -> int | None:
         """What to pass on instead of the eventfd ``fd`` (the caller's), which the caller then owns; None: as it is.
@@ -77,21 +86,36 @@ class Lines:
         self.drop(role, ring)
         if not os.readlink(f"/proc/self/fd/{fd}").startswith("anon_inode:[eventfd"):
             return None
+        theirs = _said(fd, "eventfd-id:") if role == "kick" else ""
+        shared = next((line for line in self._open.values() if line.theirs == theirs != ""), None)
+        if shared is not None:
+            return self._share(shared, role, ring)
         made: list[int] = []
         try:
             made.append(os.dup(fd))
             made.append(os.eventfd(0, os.EFD_CLOEXEC | _mode(fd)))
             made.append(os.dup(made[1]))
-            Line(made[1], made[1], 0).pass_on()  # whether that can be done at all
+            Line(made[1], made[1]).pass_on()  # whether that can be done at all
         except OSError:
             for one in made:
                 os.close(one)
             return None
-        theirs, ours, outgoing = made
-        before = self._before.get((role, ring), 0)
-        line = Line(theirs, ours, before) if role == "kick" else Line(ours, theirs, before)
+        given, ours, outgoing = made
+        line = Line(given, ours, theirs) if role == "kick" else Line(ours, given)
         self._open[role, ring] = line
         self.loop.watch(line.source, self.loop.IN, line.pass_on, lambda number, events: line.pass_on())
+        return outgoing
+
+    def _share(self, line: Line, role: str, ring: int) -> int | None:
+        """The ring has a line that another has, too."""
+        try:
+            outgoing = os.dup(line.target)
+        except OSError:
+            return None
+        line.pass_on()
+        line.rings += 1
+        self._open[role, ring] = line
+        self._more[role, ring] = self._more.get((role, ring), 0) - line.passed
         return outgoing
 
     def pending(self, role: str, ring: int) -> int | None:
@@ -105,9 +129,12 @@ class Lines:
     def drop(self, role: str, ring: int) -> None:
         """The ring has no such line any more, or another one."""
         line = self._open.pop((role, ring), None)
-        if line is not None:
-            line.pass_on()
-            self._before[role, ring] = line.passed
+        if line is None:
+            return
+        line.pass_on()
+        self._more[role, ring] = self._more.get((role, ring), 0) + line.passed
+        line.rings -= 1
+        if not line.rings:
             self.loop.unwatch(line.source)
             for fd in (line.source, line.target):
                 os.close(fd)
