@@ -204,15 +204,15 @@ class Bench:
 
     # QEMU
 
-    def memory(self, mebibytes: int) -> str:
+    def memory(self, mebibytes: int, more: str = "") -> str:
         """Guest memory that a back-end can map."""
-        return f"-m {mebibytes} -object memory-backend-memfd,id=m,size={mebibytes}M,share=on"
+        return f"-m {mebibytes} -object memory-backend-memfd,id=m,size={mebibytes}M,share=on{more}"
 
-    def firmware(self, device: str) -> Program:
-        """QEMU with nothing but SeaBIOS and the device."""
+    def firmware(self, device: str, mebibytes: int = 32, memory: str = "") -> Program:
+        """QEMU with nothing but SeaBIOS and the device; ``memory`` are more options for it."""
         return self.start(
-            f"qemu-system-x86_64 -M pc,memory-backend=m -accel tcg {self.memory(32)} -nodefaults -display none "
-            f"-serial stdio -device isa-debug-exit,iobase=0xf4,iosize=1 {device}",
+            f"qemu-system-x86_64 -M pc,memory-backend=m -accel tcg {self.memory(mebibytes, memory)} -nodefaults "
+            f"-display none -serial stdio -device isa-debug-exit,iobase=0xf4,iosize=1 {device}",
             name="qemu",
         )
 
