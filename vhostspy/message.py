@@ -50,6 +50,8 @@ class Finding(NamedTuple):
     no: int
     #: numbers of the messages that prove it
     evidence: tuple[int, ...] = ()
+    #: the session it is about: an event of the whole capture may have some as well
+    session: int = 0
 
 
 class _Message(NamedTuple):

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from vhostspy.capture.record import Record
+from vhostspy.output import findings
+from vhostspy.output.findings import Found
 from vhostspy.pipeline import Item
 
 from .steps import BACK, FRONT, LOG_ALL, MODERN, agreed, file, kick, set_up, start, stop, table
@@ -73,6 +75,8 @@ def test_a_front_end_that_never_connects_again() -> None:
         "1.0 s after session 1; nothing came for 60.0 s: it has given up, or was ended"
     )
     assert broken(talk, "VU-SES-05") == [("note", FRONT, talk.no)]
+    # the event that shows it is the whole capture's
+    assert findings.values(Found(finding, "vhost-user"), "a.pcapng")["session"] == 2
     talk = left_alone(shaken=True)
     assert broken(talk, "VU-SES-05") == [("note", FRONT, talk.no)]
 

@@ -21,10 +21,9 @@ MOST_ALIKE = 10
 
 
 class Found(NamedTuple):
-    """A finding and where it is."""
+    """A finding, and the protocol by which its end is called."""
 
     finding: Finding
-    session: int
     protocol: str
 
     @property
@@ -56,7 +55,7 @@ class Report:
         if isinstance(item, Message):
             self.messages += 1
         for finding in item.findings:
-            found = Found(finding, item.session, item.protocol)
+            found = Found(finding, item.protocol)
             if found.key in baseline:
                 self.accepted += 1
                 continue
@@ -71,7 +70,7 @@ class Report:
 
 def without_accepted(item: Item, baseline: Known) -> Item:
     """The item with the findings that a baseline does not accept."""
-    left = tuple(one for one in item.findings if Found(one, 0, item.protocol).key not in baseline)
+    left = tuple(one for one in item.findings if Found(one, item.protocol).key not in baseline)
     if len(left) == len(item.findings):
         return item
     return judged(item, left) if isinstance(item, Message) else item._replace(findings=left)
@@ -101,7 +100,7 @@ def lines(report: Report, severities: Container[str] = SEVERITIES) -> Iterator[s
         if said[key] > MOST_ALIKE:
             continue
         where = f"#{one.no}" if one.no else ""
-        session = f" session {found.session}" if found.session > 1 else ""
+        session = f" session {one.session}" if one.session > 1 else ""
         about = f"{found.who}: {escape(one.text)} ({one.source})"
         yield f"  {where:>7}  {one.severity:<7}  {one.rule:<10}{session}  {about}"
     for (rule, severity), count in report.counts.items():
@@ -146,7 +145,7 @@ def sentence(reports: list[Report]) -> str:
 
 def values(found: Found, file: str) -> dict[str, Any]:
     """A finding as ``check --json`` prints it."""
-    return {**finding_values(found.finding, found.protocol), "file": file, "session": found.session}
+    return {**finding_values(found.finding, found.protocol), "file": file, "session": found.finding.session}
 
 
 def junit(reports: Iterable[Report]) -> Iterator[str]:
@@ -176,7 +175,7 @@ def junit(reports: Iterable[Report]) -> Iterator[str]:
 def _plain_line(found: Found) -> str:
     one = found.finding
     return _printable(
-        f"{one.severity} {one.rule} #{one.no} (session {found.session}) {found.who}: {one.text} ({one.source})"
+        f"{one.severity} {one.rule} #{one.no} (session {one.session}) {found.who}: {one.text} ({one.source})"
     )
 
 

@@ -100,7 +100,7 @@ class Rules:
         for rule in rules:
             outcome = rule.check(case)
             if outcome is not None:
-                self._found(findings, rule, outcome, case.message, case.memory)
+                self._found(findings, rule, outcome, case.message, case)
 
     def judge_event(self, before: Session, event: Event, after: Session) -> tuple[Finding, ...]:
         """What an event shows to be wrong: a silence that has lasted, an end of file at the wrong time."""
@@ -115,7 +115,7 @@ class Rules:
             for rule in listeners:
                 outcome = rule.check(moment)
                 if outcome is not None:
-                    self._found(findings, rule, outcome, event, moment.memory)
+                    self._found(findings, rule, outcome, event, moment)
         return tuple(findings)
 
     def lose(self) -> None:
@@ -142,13 +142,13 @@ class Rules:
         return listeners
 
     def _found(
-        self, findings: list[Finding], rule: Rule, outcome: Outcome, item: Message | Event, memory: Memory
+        self, findings: list[Finding], rule: Rule, outcome: Outcome, item: Message | Event, case: Case | Moment
     ) -> None:
         if isinstance(outcome, str):
             outcome = Breach(outcome)
         breaches: Sequence[Breach] = (outcome,) if isinstance(outcome, Breach) else outcome or ()
         for breach in breaches:
-            finding = _finding(rule, breach, item, memory)
+            finding = _finding(rule, breach, item, case)
             if finding is not None:
                 findings.append(finding)
 
@@ -174,12 +174,12 @@ def _readable(message: Message) -> bool:
     return decoded.layout is not None and not decoded.missing and not decoded.rest
 
 
-def _finding(rule: Rule, breach: Breach, item: Message | Event, memory: Memory) -> Finding | None:
+def _finding(rule: Rule, breach: Breach, item: Message | Event, case: Case | Moment) -> Finding | None:
     who = item.sender if breach.who == SENDER else breach.who
     severity = breach.severity or rule.severity
     text = breach.text
     if rule.bends and not breach.harmful and who is not None and who != BOTH:
-        known = memory.peers.known(who, rule.bends)
+        known = case.memory.peers.known(who, rule.bends)
         if known is not None:
             lower = LOWER[severity]
             if lower is None:
@@ -194,4 +194,4 @@ def _finding(rule: Rule, breach: Breach, item: Message | Event, memory: Memory) 
             about = item.facts.get("no", item.facts.get("after", 0))
             no = about if isinstance(about, int) else 0
     evidence = tuple(dict.fromkeys(one for one in (*breach.evidence, no) if one))
-    return Finding(rule.id, severity, who, text, rule.source, no, evidence)
+    return Finding(rule.id, severity, who, text, rule.source, no, evidence, case.before.number)
