@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from vhostspy.relay import direction
+
 from .harness import Relayed, temporary_folder
 
 
@@ -15,6 +17,12 @@ def folder() -> Iterator[Path]:
     """A folder with a short path."""
     with temporary_folder() as path:
         yield Path(path)
+
+
+@pytest.fixture
+def long_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a message is held for longer than any test lasts, however busy the machine is."""
+    monkeypatch.setattr(direction, "HOLD_NS", 1000 * direction.HOLD_NS)
 
 
 @pytest.fixture

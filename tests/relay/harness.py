@@ -304,6 +304,46 @@ class Relayed:
         self.stop()
 
 
+def waiting(relayed: Relayed, side: int) -> int:
+    """Octets of that end that have no room at the other; in the first of the sessions."""
+    outlet = relayed.relay.sessions[0].main.directions[side].outlet
+    return relayed.call(lambda: sum(len(data) for data, _ in outlet.backlog))
+
+
+class Filled(NamedTuple):
+    """What was sent, and what of the last message found no room."""
+
+    octets: bytes
+    rest: bytes
+
+
+def fill(relayed: Relayed, side: int, sock: socket.socket, lengths: Sequence[int], tags: Sequence[int] = ()) -> Filled:
+    """Send messages in the first session, of these lengths in turn, until the relay has no room and reads no more.
+
+    With ``tags`` each brings descriptors, and should be short enough to be sent whole or not at all.
+    """
+    sock.settimeout(0.1)
+    sent, rest, at = bytearray(), b"", 0
+    while True:
+        if not rest:
+            rest = sized(lengths[at % len(lengths)], 12 if tags else 40, fill=at)
+            at += 1
+        try:
+            if tags:
+                send(sock, rest, tags)
+                done = len(rest)
+            else:
+                done = sock.send(rest)
+        except TimeoutError:
+            if waiting(relayed, side):
+                break
+            continue  # it was only slow
+        sent += rest[:done]
+        rest = rest[done:]
+    sock.settimeout(DEADLINE_S)
+    return Filled(bytes(sent), rest)
+
+
 @contextmanager
 def running(*sides: Listener | Connector, capture: Path | None = None, **settings: Any) -> Iterator[RelayThread]:
     """A relay between any two sides, run by a thread."""

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from time import monotonic_ns
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from .harness import (
     at_end,
     by_side,
     close_all,
+    fill,
     messages,
     quiet,
     receive,
@@ -34,6 +36,7 @@ from .harness import (
     taken,
     unread,
     until,
+    waiting,
 )
 from .test_streams import in_threads
 
@@ -73,30 +76,20 @@ def test_a_stalled_receiver_stops_its_sender_and_nothing_else(relayed: Relayed, 
     ends = relayed.open()
     other_front, other_back = relayed.open()
     sender, receiver = ends[side], ends[1 - side]
-    sender.settimeout(0.2)
-    data = sized(4096)
-    sent = 0
-    with pytest.raises(TimeoutError):
-        while True:
-            sent += sender.send(data[sent % 4096 :])
+    until(lambda: len(relayed.relay.sessions) == 2)
+    filled = fill(relayed, side, sender, [4096])
     # bounded: two sockets' buffers and one read of ours
-    assert sent < 3 * 262_144 * 2
-    held = relayed.call(
-        lambda: sum(
-            len(piece) for one in relayed.relay.sessions for d in one.main.directions for piece, _ in d.outlet.backlog
-        )
-    )
-    assert 0 < held <= 262_144
+    assert len(filled.octets) < 3 * 262_144 * 2
+    assert 0 < waiting(relayed, side) <= 262_144
     # the other direction, and the other session
     for at in range(3):
         send(receiver, sized(20), [at])
         assert receive(sender).tags == (at,)
         send(other_front, sized(20), [at])
         assert receive(other_back).tags == (at,)
-    assert receive_bytes(receiver, sent) == (data * (sent // 4096 + 1))[:sent]
-    sender.settimeout(10)
-    sender.sendall(data[sent % 4096 :])
-    receive_bytes(receiver, 4096 - sent % 4096)
+    assert receive_bytes(receiver, len(filled.octets)) == filled.octets
+    sender.sendall(filled.rest)
+    assert receive_bytes(receiver, len(filled.rest)) == filled.rest
     send(sender, sized(20), [9])
     assert receive(receiver).tags == (9,)
 
@@ -104,16 +97,18 @@ def test_a_stalled_receiver_stops_its_sender_and_nothing_else(relayed: Relayed, 
 def test_descriptors_that_have_to_wait_keep_their_messages(relayed: Relayed) -> None:
     """The receiver reads nothing until very many are under way."""
     front, back = relayed.open()
-    front.settimeout(0.2)
+    front.settimeout(0.1)
     at = 0
-    with pytest.raises(TimeoutError):
-        while True:
-            fds = tagged(at)
-            try:
-                front.sendmsg([sized(2000, 12 if at % 2 else 40, fill=at)], rights(fds))
-            finally:
-                close_all(fds)
+    while True:
+        fds = tagged(at)
+        try:
+            front.sendmsg([sized(2000, 12 if at % 2 else 40, fill=at)], rights(fds))
             at += 1
+        except TimeoutError:
+            if waiting(relayed, FRONT):
+                break
+        finally:
+            close_all(fds)
     assert at > 100
     for expected in range(at):
         got = receive(back)
@@ -173,14 +168,16 @@ def test_with_too_many_descriptors_under_way_it_is_tried_again_in_peace(relayed:
     until(lambda: few.tries >= 20)
     assert quiet(back)
     assert relayed.call(lambda: len(relayed.relay.loop._timers)) <= begun + 2
-    # 20 tries at 5 ms: there can't be many more in the same time
-    before = few.tries
-    reached: list[int] = []
-    from time import monotonic_ns
+    # one each 5 ms: there can't be many more in the same time
+    tries: list[int] = []
 
-    relayed.call(lambda: relayed.relay.loop.call_at(monotonic_ns() + 10 * outlet.RETRY_NS, reached.append))
-    until(lambda: reached)
-    assert few.tries - before <= 11
+    def count_for_a_while() -> None:
+        tries.append(few.tries)
+        relayed.relay.loop.call_at(monotonic_ns() + 10 * outlet.RETRY_NS, lambda now: tries.append(few.tries))
+
+    relayed.call(count_for_a_while)
+    until(lambda: len(tries) == 2)
+    assert tries[1] - tries[0] <= 11
     # the other direction lives
     send(back, sized(20), [5])
     assert receive(front).tags == (5,)
@@ -235,7 +232,7 @@ def test_an_ordinary_user_with_very_many_descriptors_under_way(folder: Path) -> 
     found = in_a_child("too_many_refs", folder, user=True)
     assert found["silent"]
     assert found["tags"] == [[at * 4 + i for i in range(4)] for at in range(found["sent"])]
-    assert found["cpu_s"] < 1.0
+    assert found["busy"] < 0.5
 
 
 @pytest.mark.needs_root
@@ -258,7 +255,7 @@ def test_a_full_table_does_not_stop_the_listener_for_ever(folder: Path) -> None:
 
 def test_a_full_table_and_a_caller_of_the_control_socket_keep_nobody_busy(folder: Path) -> None:
     found = in_a_child("table_full_on_control", folder)
-    assert found["cpu_s"] < 0.25
+    assert found["busy"] < 0.5
     assert found["answered"]
 
 

@@ -35,6 +35,9 @@ from .harness import (
     until,
 )
 
+# halves of messages that come one after another belong together here
+pytestmark = pytest.mark.usefixtures("long_hold")
+
 
 class Case(NamedTuple):
     number: str

@@ -11,7 +11,7 @@ import pytest
 
 from vhostspy.capture import record
 from vhostspy.capture.record import Record
-from vhostspy.relay.session import GRACE_NS
+from vhostspy.relay import session
 
 from .harness import (
     BACK,
@@ -21,6 +21,7 @@ from .harness import (
     by_side,
     close_all,
     events,
+    fill,
     message,
     messages,
     pair,
@@ -107,18 +108,9 @@ def test_what_was_sent_before_a_full_close_comes_before_it(relayed: Relayed, sid
 def test_more_than_fits_before_a_full_close_comes_before_it(relayed: Relayed, side: int) -> None:
     """The receiver reads nothing until the sender is gone: what waits in the relay is delivered all the same."""
     ends = exchange(relayed)
-    data = sized(65_548)
-    ends[side].settimeout(0.2)
-    sent = 0
-    try:
-        while True:
-            sent += ends[side].send(data[sent % len(data) :])
-    except TimeoutError:
-        pass
-    assert sent > 600_000
+    sent = fill(relayed, side, ends[side], [65_548]).octets
     ends[side].close()
-    got = receive_bytes(ends[1 - side], sent)
-    assert got == (data * (sent // len(data) + 1))[:sent]
+    assert receive_bytes(ends[1 - side], len(sent)) == sent
     assert at_end(ends[1 - side])
     relayed.no_session()
 
@@ -164,16 +156,9 @@ def test_what_waits_in_the_relay_is_delivered_before_a_reset_passes(relayed: Rel
     ends = exchange(relayed)
     send(ends[1 - side], sized(20))
     until(lambda: not quiet(ends[side]))
-    data = sized(65_548)
-    ends[side].settimeout(0.2)
-    sent = 0
-    try:
-        while True:
-            sent += ends[side].send(data[sent % len(data) :])
-    except TimeoutError:
-        pass
+    sent = fill(relayed, side, ends[side], [65_548]).octets
     ends[side].close()  # with an unread message
-    assert receive_bytes(ends[1 - side], sent) == (data * (sent // len(data) + 1))[:sent]
+    assert receive_bytes(ends[1 - side], len(sent)) == sent
     with pytest.raises((ConnectionResetError, EOFError)):
         receive_bytes(ends[1 - side], 1)
     relayed.no_session()
@@ -214,11 +199,7 @@ def test_a_receiver_that_shuts_its_reading(relayed: Relayed, side: int) -> None:
 def test_a_peer_that_closes_while_data_for_it_is_queued(relayed: Relayed, side: int) -> None:
     """The sender is stalled by it, and must learn of the end instead of waiting for ever."""
     ends = exchange(relayed)
-    ends[side].settimeout(0.2)
-    with pytest.raises(TimeoutError):
-        while True:
-            ends[side].sendall(sized(65_548))
-    ends[side].settimeout(10)
+    fill(relayed, side, ends[side], [65_548])
     ends[1 - side].close()
     with pytest.raises((BrokenPipeError, ConnectionResetError)):
         while True:
@@ -231,12 +212,8 @@ def test_a_peer_that_closes_while_data_for_it_is_queued(relayed: Relayed, side: 
 @by_side
 def test_a_peer_that_closes_while_both_ways_are_full(relayed: Relayed, side: int) -> None:
     ends = exchange(relayed)
-    for end in ends:
-        end.settimeout(0.2)
-        with pytest.raises(TimeoutError):
-            while True:
-                end.sendall(sized(65_548))
-        end.settimeout(10)
+    for each in (FRONT, BACK):
+        fill(relayed, each, ends[each], [65_548])
     ends[side].close()
     with pytest.raises((BrokenPipeError, ConnectionResetError)):
         while True:
@@ -278,33 +255,52 @@ def nested(front: socket.socket, back: socket.socket) -> tuple[socket.socket, so
     return ours, other
 
 
-def test_a_nested_channel_may_outlive_the_main_one_for_a_moment(relayed: Relayed) -> None:
+@pytest.fixture
+def long_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Longer than any test lasts."""
+    monkeypatch.setattr(session, "GRACE_NS", 100 * session.GRACE_NS)
+
+
+def test_a_nested_channel_may_outlive_the_main_one(relayed: Relayed, long_grace: None) -> None:
     front, back = exchange(relayed)
     ours, other = nested(front, back)
     with ours, other:
         front.close()
         back.close()
-        closed = monotonic_ns()
+        until(lambda: relayed.call(lambda: relayed.session().main.closed))
         send(other, sized(20), [4])
         assert receive(ours).tags == (4,)
-        assert at_end(ours)
-        assert monotonic_ns() - closed >= GRACE_NS // 2
-        assert at_end(other)
+        assert quiet(ours)
     relayed.no_session()
     assert len(messages(relayed.stop(), BACK, "backend")) == 1
 
 
-def test_a_session_ends_with_its_last_channel(relayed: Relayed) -> None:
+def test_a_nested_channel_may_outlive_the_main_one_for_a_moment_only(
+    relayed: Relayed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "GRACE_NS", session.GRACE_NS // 5)
+    front, back = exchange(relayed)
+    ours, other = nested(front, back)
+    with ours, other:
+        begun = monotonic_ns()
+        front.close()
+        back.close()
+        assert at_end(ours)
+        assert monotonic_ns() - begun >= session.GRACE_NS
+        assert at_end(other)
+    relayed.no_session()
+
+
+def test_a_session_ends_with_its_last_channel(relayed: Relayed, long_grace: None) -> None:
+    """No time is waited for then."""
     front, back = exchange(relayed)
     ours, other = nested(front, back)
     front.close()
     back.close()
-    begun = monotonic_ns()
     ours.close()
     assert at_end(other)
     other.close()
     relayed.no_session()
-    assert monotonic_ns() - begun < GRACE_NS
 
 
 def test_a_nested_channel_that_closes_leaves_the_main_one_alone(relayed: Relayed) -> None:
@@ -335,10 +331,7 @@ def test_the_relay_stops_in_the_middle(relayed: Relayed) -> None:
     with ours, other:
         send(front, sized(20)[:15], [7])
         taken(front)
-        back.settimeout(0.2)
-        with pytest.raises(TimeoutError):
-            while True:
-                send(back, sized(65_548), [8])
+        fill(relayed, BACK, back, [2000], [8])
         records = relayed.stop()
         assert at_end(ours)
         assert at_end(other)
@@ -347,7 +340,7 @@ def test_the_relay_stops_in_the_middle(relayed: Relayed) -> None:
     assert len(events(records, "close")) == 1
 
 
-def test_the_relay_stops_while_a_nested_channel_has_its_grace(folder: Path) -> None:
+def test_the_relay_stops_while_a_nested_channel_has_its_grace(folder: Path, long_grace: None) -> None:
     with Relayed(folder) as relayed:
         front, back = exchange(relayed)
         ours, other = nested(front, back)

@@ -217,7 +217,7 @@ def test_once_the_other_side_cannot_be_reached(folder: Path) -> None:
         front = connected(str(folder / "front"))
         with front:
             assert at_end(front)
-        assert 0.2 <= monotonic() - begun < 2
+        assert monotonic() - begun >= 0.2
         relay.join()
         failure = relay.relay.failure
     assert failure is not None

@@ -366,17 +366,28 @@ class Direction:
             self.loop.call_at(mono + HOLD_NS, self._hold_expired)
 
     def _hold_expired(self, now: int) -> None:
-        """It has stood still for long enough: it goes on as it is, and its remainder as it comes."""
+        """It has stood still for long enough, unless it was us who stood still: the loop looks once more before."""
+        if self._stands_still(now):
+            self._timer_set = True
+            self.loop.call_at(now + 1, self._let_held_go)
+
+    def _let_held_go(self, now: int) -> None:
+        """It goes on as it is, and its remainder as it comes."""
+        if self._stands_still(now):
+            self.eager = True
+            self._flush_held()
+
+    def _stands_still(self, now: int) -> bool:
+        """Whether a message is held that had no new byte for long enough; if it had one, the timer is set again."""
         self._timer_set = False
         held = self.held
         if not held.data or self.eager or self.channel.closed:
-            return
-        if now - held.last < HOLD_NS:
+            return False
+        due = held.last + HOLD_NS
+        if now < due:
             self._timer_set = True
-            self.loop.call_at(held.last + HOLD_NS, self._hold_expired)
-        else:
-            self.eager = True
-            self._flush_held()
+            self.loop.call_at(due, self._hold_expired)
+        return now >= due
 
     def _flush_held(self) -> bool:
         """Send what is held and did not go yet; the descriptors stay held, for the record. False: nobody takes it."""
