@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import gc
 import os
+import resource
 import shutil
+import signal
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -18,13 +21,39 @@ settings.register_profile("fuzz", deadline=None, max_examples=5_000)
 settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") == "true" else "default")
 
+#: what a person may have said to programs about their output, which is no business of what is tested here
+ABOUT_OUTPUT = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "PYTHONWARNINGS", "PYTHONDEVMODE")
+
 
 def pytest_configure(config: pytest.Config) -> None:
+    on_equal_terms()
     config.addinivalue_line(
         "markers",
         "needs(*programs): skips, and says so, where a program is missing; with CI=true it fails",
     )
     config.addinivalue_line("markers", "needs_root: the same where the user is not root")
+
+
+def on_equal_terms() -> None:
+    """Make alike, for this process and all that it starts, what differs between those who start the tests."""
+    for name in ABOUT_OUTPUT:
+        os.environ.pop(name, None)
+    # what a shell runs in the background is deaf to it, and so are all its children
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    # as the command does for itself: a message may bring 253 descriptors
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(max(soft, 4096), hard), hard))
+    for folder in (tempfile.gettempdir(), "/tmp", "/var/tmp", "/dev/shm"):
+        if fit_for_sockets(Path(folder)):
+            os.environ["TMPDIR"] = tempfile.tempdir = folder
+            break
+
+
+def fit_for_sockets(folder: Path) -> bool:
+    """Whether sockets far below it have paths that the kernel takes (107 bytes), and every user may look in."""
+    there = os.access(folder, os.W_OK | os.X_OK) and len(str(folder)) <= 30
+    return there and all(each.stat().st_mode & 1 for each in (folder, *folder.parents))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
