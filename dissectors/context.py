@@ -25,14 +25,16 @@ def doubt(layout: Layout, context: Context) -> int:
     """0: this layout may be; 1: it needs what is not known; 2: it needs what was not agreed on."""
     if layout.postcopy and not context.postcopy:
         return 2
-    return max((_lacking(gate, context) for gate in layout.needs), default=0)
+    return max((_DOUBT[agreed(gate, context)] for gate in layout.needs), default=0)
 
 
-def _lacking(gate: Gate, context: Context) -> int:
+_DOUBT = {True: 0, None: 1, False: 2}
+
+
+def agreed(gate: Gate, context: Context) -> bool | None:
+    """Whether the feature was agreed on; None: that is not known."""
     word = context.virtio_features if gate.word == "virtio" else context.protocol_features
-    if word is None:
-        return 1
-    return 0 if gate.agreed(word) else 2
+    return None if word is None else gate.agreed(word)
 
 
 def rarity(layout: Layout) -> tuple[bool, bool, bool, bool]:

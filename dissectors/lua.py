@@ -24,6 +24,7 @@ from .rows import (
     Chain,
     Channel,
     Field,
+    Gate,
     Layout,
     Member,
     Message,
@@ -327,6 +328,7 @@ class _Generator:
         return {
             "name": row.name,
             "answer": row.answer,
+            "fds_need": _gate(row.request_fds.needs) if row.answer == "with-fds" else None,
             "acks": row.reply is None or None,
             "request": [self._alternative(layout, row.info) for layout in row.request or (EMPTY,)],
             "reply": [self._alternative(layout, "{value}" if layout is ACK else row.reply_info) for layout in replies],
@@ -369,7 +371,7 @@ class _Generator:
             "name": layout.name,
             "size": compiled.size,
             "least": compiled.least,
-            "needs": [(gate.word, gate.bit, *gate.drafts) for gate in layout.needs] or None,
+            "needs": [_gate(gate) for gate in layout.needs] or None,
             "when": [layout.when[0], dict.fromkeys(layout.when[1], True)] if layout.when else None,
             "postcopy": layout.postcopy or None,
             "little": layout.little_endian or None,
@@ -535,6 +537,11 @@ class _Generator:
                 self._meet(each, below)
             if isinstance(member, Bytes) and member.show == "config":
                 self._config_met = True
+
+
+def _gate(gate: Gate | None) -> Sequence[str | int] | None:
+    """A feature word, and the bits of which one is enough."""
+    return None if gate is None else (gate.word, gate.bit, *gate.drafts)
 
 
 def _run(items: list[Mapping[str, object]]) -> Mapping[str, object]:

@@ -203,6 +203,12 @@ class Fds(NamedTuple):
 NO_FDS = Fds("", 0, 0)
 
 
+#: When a request is answered. "reply": always. "ack": when it asks for that, and acknowledgements were agreed on.
+#: "asked": whenever it asks. "with-fds": as "ack", and always once what its descriptors need was agreed on. "postcopy":
+#: as "ack", and always while the back-end listens for page faults, but for the acknowledgement (8 bytes) at its end.
+Answer = Literal["reply", "ack", "never", "asked", "with-fds", "postcopy"]
+
+
 class Message(NamedTuple):
     """One message: the only place that knows its number, sender, members, descriptors, answer and source.
 
@@ -219,8 +225,8 @@ class Message(NamedTuple):
     source: str
     text: str
     needs: tuple[Gate, ...] = ()
-    #: "reply" always; "ack" when the sender asks for one; "never"; "special" as ``notes`` says
-    answer: Literal["reply", "ack", "never", "special"] = "ack"
+    #: when its sender waits for an answer, see ``Answer``
+    answer: Answer = "ack"
     request_fds: Fds = NO_FDS
     reply_fds: Fds = NO_FDS
     #: the line of the list, with the members' names in braces: "ring {index}, {num} entries"

@@ -596,7 +596,7 @@ FRONT_END_MESSAGES = (
     ),
     Message(
         "SET_MEM_TABLE", 5, FRONT_END, request=MEMORY_TABLES,
-        reply=MEMORY_TABLE_ANSWERS, answer="special",
+        reply=MEMORY_TABLE_ANSWERS, answer="postcopy",
         request_fds=Fds("memory", 0, 8, each="count", release=_MEMORY_GONE),
         source=FRONT + "SET_MEM_TABLE",
         text="Replaces the table of guest memory; one descriptor a region, in their order.",
@@ -606,7 +606,7 @@ FRONT_END_MESSAGES = (
         "with the back-end's own addresses, and an acknowledgement from the front-end follows, which has no answer.",
     ),
     Message(
-        "SET_LOG_BASE", 6, FRONT_END, request=(LOG, LOG_2014), reply=(EMPTY, LOG, LOG_ANSWER), answer="special",
+        "SET_LOG_BASE", 6, FRONT_END, request=(LOG, LOG_2014), reply=(EMPTY, LOG, LOG_ANSWER), answer="with-fds",
         request_fds=Fds("log", 1, 1, needs=_protocol(1), release=("SET_LOG_BASE",)),
         source=FRONT + "SET_LOG_BASE",
         text="Hands over the dirty page log.",
@@ -773,7 +773,7 @@ FRONT_END_MESSAGES = (
         text="A postcopy migration comes in; asks for a userfaultfd.",
     ),
     Message(
-        "POSTCOPY_LISTEN", 29, FRONT_END, request=(), reply=None, answer="special", needs=(_PAGEFAULT,),
+        "POSTCOPY_LISTEN", 29, FRONT_END, request=(), reply=None, answer="asked", needs=(_PAGEFAULT,),
         source=FRONT + "POSTCOPY_LISTEN",
         text="From now on memory comes by page faults; to be sent before the memory table.",
         notes="Acknowledged when asked for; libvhost-user always does.",
@@ -826,7 +826,7 @@ FRONT_END_MESSAGES = (
     ),
     Message(
         "ADD_MEM_REG", 37, FRONT_END, request=SINGLE_REGIONS,
-        reply=SINGLE_REGION_ANSWERS, answer="special", needs=(_MEM_SLOTS,),
+        reply=SINGLE_REGION_ANSWERS, answer="postcopy", needs=(_MEM_SLOTS,),
         request_fds=Fds("memory", 1, 1, release=_MEMORY_GONE),
         source=FRONT + "ADD_MEM_REG",
         text="Adds a region to the guest memory.",

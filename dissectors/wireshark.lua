@@ -969,7 +969,7 @@ end
 -- -------------------------------------------------------------------------------------------------------------------
 -- Sessions: what was agreed, who waits. All by what was seen first; kept by packet number.
 
-local REPLY_ACK, LOG_SHMFD = 3, 1
+local REPLY_ACK, ACK_SIZE = 3, 8
 local MOST_WAITING = 1024
 local CONTEXT = {}  -- nothing is known
 
@@ -1003,27 +1003,22 @@ local function knows(session, name, value)
   session.context = context
 end
 
--- What waits although its row does not say so plainly; which row is which, RECORD.special says.
-local SPECIAL = {
-  log = function(m, context, wants)
-    if context.protocol == nil then return wants or m.fds > 0 end
-    return wants or bit_of(context.protocol, LOG_SHMFD)
-  end,
-  memory = function(m, context, wants) return wants or context.postcopy and m.size > 8 end,
-  asked = function(m) return m.need_reply end,
-  always = function() return true end,
-}
-
-local function expects_answer(m, channel, context)
+-- Whether the sender of a request now waits for an answer: as its row says.
+local function expects_answer(m, context)
   local row = m.row
-  if m.msgid then return m.need_reply and (not row or row.answer ~= "never") end
-  local wants = m.need_reply and (context.protocol == nil or bit_of(context.protocol, REPLY_ACK))
-  if not row or row.answer == "ack" then return wants end
-  if row.answer == "reply" then return true end
-  if row.answer == "never" then return false end
-  local how = RECORD.special[channel .. "." .. row.name]
-  if how then return SPECIAL[how](m, context, wants) end
-  return wants
+  local how = row and row.answer or "ack"
+  if m.msgid then return m.need_reply and how ~= "never" end
+  if how == "reply" then return true end
+  if how == "never" then return false end
+  if m.need_reply and (how == "asked" or context.protocol == nil or bit_of(context.protocol, REPLY_ACK)) then
+    return true
+  end
+  if how == "with-fds" and row.fds_need then
+    local agreed = context[row.fds_need[1]]
+    if agreed == nil then return m.fds > 0 end
+    return agreed_on(row.fds_need, agreed)
+  end
+  return how == "postcopy" and context.postcopy and m.size > ACK_SIZE
 end
 
 -- Which device a session is about, as far as it shows: first by messages and bits that only one has, then by the
@@ -1152,7 +1147,7 @@ local function pass(P, record, m, frame, number)
     if not dropped then
       local request = { id = m.id, msgid = m.msgid, sender = record.sender, frame = number, no = record.no,
         monotonic = record.monotonic, row = m.row }
-      if expects_answer(m, record.channel, context) then
+      if expects_answer(m, context) then
         queue.waiting[#queue.waiting + 1] = request
         if #queue.waiting > MOST_WAITING then table.remove(queue.waiting, 1) end
       else

@@ -142,9 +142,7 @@ class Pipeline:
         message = read(record, session.context, self._originals.pop(key, None) if self._originals else None)
         if message.kind == "request":
             # what did not get there whole is not answered
-            if not message.marks & (DROPPED | INCOMPLETE) and ledgers.expects_answer(
-                message.row, message.channel, message, session.context
-            ):
+            if not message.marks & (DROPPED | INCOMPLETE) and ledgers.expects_answer(message, session.context):
                 message = awaiting(message)
                 self._due_ns = min(self._due_ns, record.monotonic_ns + WAITING_S[0] * SECOND)
         elif message.kind != "raw":

@@ -21,7 +21,6 @@ from vhostspy.capture import record
 from vhostspy.dissectors import lua
 from vhostspy.dissectors.rows import Protocol
 from vhostspy.session import device
-from vhostspy.session.ledger import SPECIAL
 
 #: by it a file is known to be ours
 FIRST_LINE = lua.FIRST_LINE
@@ -52,7 +51,6 @@ def dissector(protocols: Iterable[Protocol] | None = None) -> str:
         "by": record.BY,
         "marks": _MARKS,
         "errors": dict(errorcode),
-        "special": {f"{channel}.{name}": how for (channel, name), how in SPECIAL.items()},
         "telling": {
             "messages": device.MESSAGES,
             "config_sizes": device.CONFIG_SIZES,

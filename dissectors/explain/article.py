@@ -77,10 +77,10 @@ def condition(gate: Gate) -> str:
 def _answer(channel: Channel, row: Message) -> str:
     if row.answer == "never":
         return "none"
-    if row.answer == "special":
-        return "as the note says"
     if row.answer == "ack":
         return "an acknowledgement, when NEED_REPLY asks for one"
+    if row.answer != "reply":
+        return "as the note says"
     forms = [layout.name for layout in row.reply or () if layout.members]
     what = f"always: {' or '.join(dict.fromkeys(forms))}" if forms else "always, without a body"
     return f"{what}; none with NO_REPLY" if channel.header.no_reply_mask else what
@@ -108,7 +108,7 @@ def _sections(channel: Channel, row: Message) -> Iterator[Section]:
         yield structure(layout, "request")
     if not row.request:
         yield Section("request: no payload")
-    replies = (ACK,) if row.reply is None and row.answer in ("ack", "special") else row.reply or ()
+    replies = (ACK,) if row.reply is None and row.answer != "never" else row.reply or ()
     for layout in usual_first(replies):
         if layout.members:
             yield structure(layout, "" if layout is ACK else "reply")

@@ -54,7 +54,7 @@ def test_a_message_has_a_row_with_its_sizes(
     assert row is not None and row.name == name
     assert sizes(row.request) == set(asked.split(","))
     if answered == "ack":
-        assert row.reply is None and row.answer in ("ack", "special")
+        assert row.reply is None and row.answer in ("ack", "asked")
     elif answered == "none":
         assert row.reply is None and row.answer == "never"
     else:

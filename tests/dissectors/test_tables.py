@@ -212,8 +212,12 @@ def test_row_answer_fits_its_reply(protocol: Protocol, channel: Channel, row: Me
     if row.answer in ("ack", "never"):
         assert row.reply is None
         assert row.reply_fds.most == 0
-    if row.answer == "special":
+    if row.answer in ("asked", "with-fds", "postcopy"):
         assert row.notes
+    if row.answer == "with-fds":
+        assert row.request_fds.needs is not None
+    if row.answer == "postcopy":
+        assert any(layout.postcopy for layout in row.reply or ())
 
 
 @each_row

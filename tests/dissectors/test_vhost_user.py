@@ -82,7 +82,7 @@ BACK_END_TABLE = """
 1007 EXTERNAL_MAP              A  none    0              0
 """
 
-ANSWERS = {"reply": "A", "ack": "K", "special": "S", "never": "-"}
+ANSWERS = {"reply": "A", "ack": "K", "never": "-", "asked": "S", "with-fds": "S", "postcopy": "S"}
 
 
 def lines(table: str, channel: str, sender: int) -> list[tuple[str, int, list[str]]]:

@@ -11,16 +11,16 @@ Values only: every function returns a new ledger that shares what did not change
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from vhostspy.dissectors.codec import Context
+from vhostspy.dissectors.context import Context, agreed
 from vhostspy.dissectors.rows import FRONT_END
-from vhostspy.dissectors.rows import Message as Row
 from vhostspy.message import Message
 
 REPLY_ACK = 1 << 3
-LOG_SHMFD = 1 << 1
+#: the front-end ends a step of postcopy with a message of that many bytes, which is final
+ACK_SIZE = 8
 
 #: a peer that asks and asks without being answered must not cost us its number squared: the oldest are then let go
 MOST_WAITING = 1024
@@ -118,55 +118,25 @@ def without_undelivered(ledger: Ledger, channel: tuple[str, int], sender: int, f
     return {**ledger, channel: queue._replace(waiting=waiting)}
 
 
-def expects_answer(row: Row | None, channel: str, message: Message, context: Context) -> bool:
-    """Whether the sender of this request now waits for an answer.
+def expects_answer(message: Message, context: Context) -> bool:
+    """Whether the sender of this request now waits for an answer: as its row says (``rows.Answer``).
 
-    Where a capture began in the middle, what was agreed is not known: then NEED_REPLY is taken at its word.
+    Where a capture began in the middle, what was agreed is not known: then NEED_REPLY is taken at its word, and
+    descriptors for a sign that they were agreed on.
     """
+    row = message.row
+    how = "ack" if row is None else row.answer
     if message.msgid is not None:
         # vfio-user: a command is answered unless its sender declines
-        return message.need_reply and (row is None or row.answer != "never")
-    wants = message.need_reply and (context.protocol_features is None or context.protocol_features & REPLY_ACK != 0)
-    if row is None or row.answer == "ack":
-        return wants
-    if row.answer == "reply":
+        return message.need_reply and how != "never"
+    if how == "reply":
         return True
-    if row.answer == "never":
+    if how == "never":
         return False
-    how = SPECIAL.get((channel, row.name))
-    return wants if how is None else _HOW[how](message, context, wants)
-
-
-def _log_base(message: Message, context: Context, wants: bool) -> bool:
-    """SET_LOG_BASE is always answered when it carries the log's descriptor as a feature, else only when asked."""
-    if context.protocol_features is None:
-        return wants or bool(message.fds)
-    return wants or context.protocol_features & LOG_SHMFD != 0
-
-
-def _memory(message: Message, context: Context, wants: bool) -> bool:
-    """In postcopy the back-end sends its own addresses; the 8-byte message with which the front-end thanks is final."""
-    return wants or (context.postcopy and (message.size or 0) > 8)
-
-
-def _asked(message: Message, context: Context, wants: bool) -> bool:
-    """NEED_REPLY counts even where acknowledgements were not agreed on; without it, peers differ."""
-    return message.need_reply
-
-
-def _always(message: Message, context: Context, wants: bool) -> bool:
-    return True
-
-
-#: of rows whose answer is "special": which of these says whether there is one (wireshark.lua has the same)
-SPECIAL: Mapping[tuple[str, str], str] = {
-    ("main", "SET_LOG_BASE"): "log",
-    ("main", "SET_MEM_TABLE"): "memory",
-    ("main", "ADD_MEM_REG"): "memory",
-    ("main", "POSTCOPY_LISTEN"): "asked",
-    ("main", "IOTLB_MSG"): "always",
-    ("backend", "SHARED_OBJECT_LOOKUP"): "always",
-}
-_HOW: Mapping[str, Callable[[Message, Context, bool], bool]] = {
-    "log": _log_base, "memory": _memory, "asked": _asked, "always": _always,
-}  # fmt: skip
+    features = context.protocol_features
+    if message.need_reply and (how == "asked" or features is None or features & REPLY_ACK != 0):
+        return True
+    if how == "with-fds" and row is not None and row.request_fds.needs is not None:
+        shared = agreed(row.request_fds.needs, context)
+        return bool(message.fds) if shared is None else shared
+    return how == "postcopy" and context.postcopy and (message.size or 0) > ACK_SIZE
