@@ -25,6 +25,8 @@ from .give import Giving
 from .line import Line
 
 if TYPE_CHECKING:
+    from vhostspy.rules.engine import Rules
+
     from .live import Relay
     from .look import Looking
 
@@ -33,7 +35,8 @@ class Screen(Giving):
     """One capture on the screen.
 
     source: where it is, for what copies from it. marks_beside: the file beside which marks are kept, "" for none.
-    relay: the one that writes it, None for a file; it stays the caller's.
+    relay: the one that writes it, None for a file; it stays the caller's. rules: what makes those that the memory of
+    its sessions is held against.
     """
 
     def __init__(
@@ -44,11 +47,13 @@ class Screen(Giving):
         source: str | int = "",
         marks_beside: str = "",
         relay: Relay | None = None,
+        rules: Callable[[], Rules] | None = None,
     ) -> None:
         super().__init__(feed, filter)
         self.source = source
         self.marks_beside = marks_beside
         self.relay = relay
+        self._rules = rules
         self._looking: Looking | None = None
         #: findings up to this row have been told
         self._told = -1
@@ -154,14 +159,14 @@ class Screen(Giving):
         elif answer == "l":
             self.exit(0)
 
-    def looking(self, row: int) -> Callable[[Session], list[Line]] | None:
+    def looking(self, row: int) -> Callable[[Session, int], list[Line]] | None:
         """A relay that runs, and nothing said since the row but what is of other sessions."""
         relay = self.relay
         if relay is None or not relay.alive or row < self.feed.rows - 1:
             return None
         if self._looking is None:
             try:
-                self._looking = relay.look()
+                self._looking = relay.look(self._rules() if self._rules is not None else None)
             except Failure as failure:
                 self.say(str(failure), "warning")
                 return None

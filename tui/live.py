@@ -12,13 +12,16 @@ import signal
 import subprocess
 from collections.abc import Sequence
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vhostspy.errors import Failure, WrongUse
 from vhostspy.inspection import Asked, NoRelay
 from vhostspy.processes import command_line, unnamed_file
 
 from .look import Looking
+
+if TYPE_CHECKING:
+    from vhostspy.rules.engine import Rules
 
 #: how long a relay may take to listen, and to end once it was asked to
 START_S, END_S = 30.0, 10.0
@@ -60,10 +63,10 @@ class Relay:
             return str(refusal)
         return ""
 
-    def look(self) -> Looking:
-        """What looks into its sessions' memory; the caller closes it. Raises Failure."""
+    def look(self, rules: Rules | None) -> Looking:
+        """What looks into its sessions' memory, to be held against ``rules``; the caller closes it. Raises Failure."""
         try:
-            return Looking(Asked(self.asked.path))
+            return Looking(Asked(self.asked.path), rules)
         except NoRelay as refusal:
             raise Failure(str(refusal)) from None
 

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from time import monotonic
+from collections.abc import Iterator
+from time import localtime, monotonic, strftime
+from typing import TYPE_CHECKING
 
-from vhostspy.inspection import Asked, Attachment, NoRelay
+from vhostspy.inspection import Asked, Attachment, NoRelay, Seen
+from vhostspy.inspection.sampling import facts_of
 from vhostspy.memory.inflight import Queue
 from vhostspy.memory.progress import Pace, Progress
 from vhostspy.memory.ring import Ring
 from vhostspy.memory.sample import rings_of
-from vhostspy.message import Event
+from vhostspy.message import Event, Finding, end_name
 from vhostspy.output.rings import dirty_lines, inflight_lines, table
 from vhostspy.output.units import escape, seconds
 from vhostspy.rules.negotiation import IOMMU
 from vhostspy.session.state import Session
 
-from .feed import Feed
-from .line import Line, line
+from .columns import SIGNS
+from .feed import SEVERITIES, Feed
+from .line import Line, line, wrapped
+
+if TYPE_CHECKING:
+    from vhostspy.rules.engine import Rules
 
 #: seconds between two looks into memory
 EVERY_S = 0.5
@@ -24,23 +31,43 @@ EVERY_S = 0.5
 _BACK = 5000
 #: so many records of samples tell how a ring came to where it is
 _MOST_SAMPLES = 100
+#: so many findings of a session are shown, the latest ones
+_MOST_FOUND = 8
 
 
 class Looking:
-    """Looks into a live session's memory, which the relay's keeper hands over; from this process, and only reads."""
+    """Looks into a live session's memory, which the relay's keeper hands over; from this process, and only reads.
 
-    def __init__(self, asked: Asked) -> None:
+    ``rules``: what is seen is held against them.
+    """
+
+    def __init__(self, asked: Asked, rules: Rules | None = None) -> None:
         self._attachment = Attachment(asked)
+        self._rules = rules
         self._progress = Progress()
         self._lines: list[Line] = []
+        #: session -> when something was found in its memory, and what
+        self._found: dict[int, list[tuple[str, Finding]]] = {}
         self._at = -EVERY_S
 
-    def lines(self, session: Session) -> list[Line]:
-        """What is seen now; at most so often is it looked at anew."""
+    def lines(self, session: Session, width: int) -> list[Line]:
+        """What is seen now, and was found so far; at most so often is it looked at anew."""
         if monotonic() - self._at >= EVERY_S:
             self._at = monotonic()
             self._lines = self._look(session)
-        return self._lines
+        return [*self._lines, *_found(session, self._found.get(session.number, []), width)]
+
+    def _judge(self, seen: Seen) -> None:
+        if self._rules is None:
+            return
+        session = seen.session
+        sample = Event(
+            "sample", seen.time_ns, seen.monotonic_ns, session.number, "", 0, None, session.protocol, "", facts_of(seen)
+        )
+        at = strftime("%H:%M:%S", localtime(seen.time_ns / 1e9))
+        found = self._found.setdefault(session.number, [])
+        found += [(at, each) for each in self._rules.judge_event(session, sample, session)]
+        del found[:-_MOST_FOUND]
 
     def _look(self, session: Session) -> list[Line]:
         try:
@@ -52,6 +79,7 @@ class Looking:
             return [line((str(gone), "warning"))]
         if seen.why:
             return [line((escape(seen.why), "warning"))]
+        self._judge(seen)
         paces: dict[int, Pace] = {
             ring.number: self._progress.feed(session.number, ring, seen.monotonic_ns) for ring in seen.rings
         }
@@ -63,6 +91,17 @@ class Looking:
 
     def close(self) -> None:
         self._attachment.close()
+
+
+def _found(session: Session, found: list[tuple[str, Finding]], width: int) -> Iterator[Line]:
+    """Below the rings: what is wrong with them, and since when."""
+    for place, (at, one) in enumerate(found):
+        who = "" if one.who not in (0, 1) else f"{end_name(session.protocol, one.who)}: "
+        role, key = one.severity, ("found", place)
+        sign = SIGNS[SEVERITIES[one.severity]]
+        first = ((f"  {at}  ", "dim"), (f"{sign} ", role))
+        text = f"{one.severity}: {who}{escape(one.text)} ({one.rule})"
+        yield from wrapped(text, role, width, first=first, key=key, subject=one.rule)
 
 
 def _lines(texts: list[str], inflight: tuple[Queue, ...]) -> list[Line]:

@@ -84,7 +84,7 @@ class Pages(Choosing):
                  work=None if now is None else lambda: True, every_s=EVERY_S, hint="Enter goes to a #number")
         )  # fmt: skip
 
-    def looking(self, row: int) -> Callable[[Session], list[Line]] | None:
+    def looking(self, row: int) -> Callable[[Session, int], list[Line]] | None:
         """What looks into the memory of the session as it is now, where that is what the row is about."""
         return None
 

@@ -22,15 +22,15 @@ _PARTS = (("descriptors", "descriptor"), ("used", "used"), ("available", "availa
 
 
 def rings_lines(
-    feed: Feed, row: int, width: int, number: int | None = None, now: Callable[[Session], list[Line]] | None = None
+    feed: Feed, row: int, width: int, number: int | None = None, now: Callable[[Session, int], list[Line]] | None = None
 ) -> list[Line]:
-    """``now``: what is in the rings of a session that goes on; else what a sample before the row says."""
+    """``now``: what is in the rings of a session that goes on, so wide; else what a sample before the row says."""
     item = feed.item(row)
     sessions = feed.sessions(row)
     session = sessions.get(number or item.session or max(sessions, default=0))
     if session is None or not session.rings:
         return [line(("no ring was spoken of yet", "dim"))]
-    lines = now(session) if now is not None else sampled_lines(feed, row, session)
+    lines = now(session, width) if now is not None else sampled_lines(feed, row, session)
     if lines:
         lines = [*lines, BLANK]
     said = _said(feed, row, session)

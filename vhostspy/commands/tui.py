@@ -110,10 +110,9 @@ def watch(relay: Relay, options: Namespace, filter_: Filter | None, strict: bool
     from vhostspy.tui.feed import Indexed
 
     name = f"{os.path.basename(relay.names[0])} ⇄ {os.path.basename(relay.names[1])}"
-    feed = Indexed(
-        relay.fd, name, follow=True, device=options.device, rules=_rules(options), alive=lambda: relay.alive
-    )  # fmt: skip
-    screen = Screen(feed, filter_, source=relay.path or relay.fd, marks_beside=relay.path, relay=relay)
+    rules = _rules(options)
+    feed = Indexed(relay.fd, name, follow=True, device=options.device, rules=rules, alive=lambda: relay.alive)
+    screen = Screen(feed, filter_, source=relay.path or relay.fd, marks_beside=relay.path, relay=relay, rules=rules)
     status = shown(screen)
     if relay.alive:
         sys.stderr.write(
