@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
-from .rows import ACK, EMPTY, Channel, Message, Protocol
+if TYPE_CHECKING:
+    from .rows import Channel, Message, Protocol
 
 
 def _vhost_user() -> Protocol:
@@ -25,7 +27,7 @@ def _vfio_user() -> Protocol:
     return VFIO_USER
 
 
-class _Protocols(Mapping[str, Protocol]):
+class _Protocols(Mapping[str, "Protocol"]):
     """Each is loaded when it is first asked for: the tables take longer than all else before the relay listens."""
 
     def __init__(self, sources: dict[str, Callable[[], Protocol]]) -> None:
@@ -82,6 +84,7 @@ def by_size(message: Message, size: int, reply: bool) -> Message:
 
 def _fits(message: Message, size: int, reply: bool) -> bool:
     from .plan import plan  # here: the relay, which asks for no sizes, starts without it
+    from .rows import ACK, EMPTY
 
     layouts = message.request if not reply else (ACK,) if message.reply is None else message.reply
     plans = [plan(layout, "<") for layout in layouts or (EMPTY,)]

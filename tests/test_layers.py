@@ -50,16 +50,17 @@ def loaded_after(code: str, checkout: Path) -> set[str]:
 
 
 def test_the_relay_loads_nothing_heavy(checkout: Path) -> None:
-    modules = loaded_after("import vhostspy.commands.relay", checkout)
+    modules = loaded_after("import vhostspy.commands.relay, vhostspy.launch.running", checkout)
     assert "vhostspy.relay.loop" in modules
     assert not modules & HEAVY
 
 
-def test_the_relay_as_started_loads_argparse_and_nothing_else_heavy(checkout: Path, tmp_path: Path) -> None:
-    wrong_use = [f"--listen={tmp_path}", f"--connect={tmp_path / 'b'}"]  # a folder: refused before anything waits
+def test_the_relay_listens_before_it_loads_more_than_its_options(checkout: Path, tmp_path: Path) -> None:
+    wrong_use = [f"--listen={tmp_path}", f"--connect={tmp_path / 'b'}"]  # a folder: refused where others would listen
     modules = loaded_after(f"from vhostspy.cli import main\nassert main({wrong_use!r}) == 2", checkout)
-    assert "vhostspy.relay.loop" in modules
+    assert "vhostspy.relay.endpoint" in modules
     assert not modules & (HEAVY - {"argparse"})
+    assert not modules & {"vhostspy.capture", "vhostspy.dissectors.rows", "vhostspy.relay.loop", "vhostspy.rules"}
 
 
 def test_version_loads_nothing(checkout: Path) -> None:

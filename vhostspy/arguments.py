@@ -13,11 +13,7 @@ import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
-from vhostspy.dissectors.rows import BACK_END, FRONT_END
 from vhostspy.errors import Failure, WrongUse, nearest
-
-#: what the ends are called: vhost-user's names, and vfio-user's
-ENDS = {"front-end": FRONT_END, "back-end": BACK_END, "client": FRONT_END, "server": BACK_END}
 
 #: how the lines of show and of the relay are to be read
 LINES = """\
@@ -58,10 +54,12 @@ def one_of(*values: str) -> Callable[[str], str]:
 
 def end(text: str) -> int:
     """An argument's type: one end of a session, as a number. ``client`` and ``server`` are understood as well."""
-    try:
-        return ENDS[text]
-    except KeyError:
-        raise argparse.ArgumentTypeError(_not_one_of(text, tuple(ENDS))) from None
+    from vhostspy.dissectors.rows import BACK_END, FRONT_END
+
+    ends = {"front-end": FRONT_END, "back-end": BACK_END, "client": FRONT_END, "server": BACK_END}
+    if text not in ends:
+        raise argparse.ArgumentTypeError(_not_one_of(text, tuple(ends)))
+    return ends[text]
 
 
 def device(text: str) -> str:
@@ -232,6 +230,8 @@ def disabled(options: argparse.Namespace) -> frozenset[str]:
 
 def profile(options: argparse.Namespace) -> tuple[str | None, str | None]:
     """Who the ends are, as far as the options say."""
+    from vhostspy.dissectors.rows import BACK_END, FRONT_END
+
     given = dict(options.peer_profile)
     return given.get(FRONT_END), given.get(BACK_END)
 

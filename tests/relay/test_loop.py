@@ -16,7 +16,7 @@ def test_records_that_wait_are_written_when_it_is_woken(tmp_path: Path) -> None:
     reader, wake = os.pipe()
     asked = []
 
-    def wake_later() -> None:
+    def wake_later(seconds: float) -> None:
         asked.append(writer.pos > 0)
         os.write(wake, b"!")
 

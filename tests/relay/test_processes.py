@@ -138,6 +138,26 @@ def test_a_signal_ends_it_cleanly_in_the_middle_of_a_session(folder: Path, numbe
         assert spy.said.count("\n") == 1, spy.said
 
 
+def test_a_signal_that_comes_while_it_is_still_loading_ends_it_cleanly(folder: Path) -> None:
+    """It listens before it has read most of its modules."""
+    program = (
+        "import os, signal, sys\n"
+        "from vhostspy.cli import main\n"
+        "from vhostspy.launch import running\n"
+        "def late(*arguments, run=running.run):\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    return run(*arguments)\n"
+        "running.run = late\n"
+        "sys.exit(main())"
+    )
+    words = ["--listen", str(folder / "front"), "--connect", str(folder / "back"), "-q", "-w", str(folder / "capture")]
+    done = subprocess.run([sys.executable, "-c", program, *words], cwd=CHECKOUT, timeout=PATIENCE_S)
+    assert done.returncode == 0
+    assert not os.path.exists(folder / "front")
+    with Reader(folder / "capture") as reader:
+        assert [event["event"] for event in events(list(reader))] == ["start", "end"]
+
+
 def test_a_second_signal_ends_it_at_once(folder: Path) -> None:
     """The first makes it wait for the view, which is stalled by whoever reads it."""
     with spying(folder, "-v", stdout=subprocess.PIPE) as spy:

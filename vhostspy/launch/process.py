@@ -6,8 +6,6 @@ import os
 import signal
 from typing import TYPE_CHECKING, Any
 
-from vhostspy.relay.loop import IDLE_S
-
 if TYPE_CHECKING:
     from vhostspy.relay.pairing import Relay
 
@@ -47,28 +45,35 @@ def more_descriptors() -> None:
             pass  # then it is as many as it is
 
 
-def stop_on_signals(relay: Relay) -> None:
-    """^C and SIGTERM end the relay cleanly; a second one ends it at once. SIGALRM is the loop's way to wake itself."""
-    reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    alarm = bytes([signal.SIGALRM])
+class Signals:
+    """From now on ^C and SIGTERM end the relay cleanly, once it is there; a second one ends the process at once."""
 
-    def come() -> None:
-        numbers = os.read(reader, 64)
-        if alarm in numbers:
-            relay.loop.woken()
-        if numbers.strip(alarm):
-            relay.stop()
+    def __init__(self) -> None:
+        self._reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        signal.signal(signal.SIGINT, self._once)
+        signal.signal(signal.SIGTERM, self._once)
+        signal.signal(signal.SIGALRM, lambda number, frame: None)
 
-    def wake_later() -> None:
-        signal.setitimer(signal.ITIMER_REAL, IDLE_S)
+    def drive(self, relay: Relay) -> None:
+        """Stop that one. SIGALRM is its loop's way to wake itself."""
+        alarm = bytes([signal.SIGALRM])
 
-    def on_signal(number: int, frame: Any) -> None:
+        def come() -> None:
+            numbers = os.read(self._reader, 64)
+            if alarm in numbers:
+                relay.loop.woken()
+            if numbers.strip(alarm):
+                relay.stop()
+
+        relay.loop.wake_later = lambda seconds: signal.setitimer(signal.ITIMER_REAL, seconds)
+        relay.loop.watch(self._reader, relay.loop.IN, come, lambda fd, events: come())
+
+    def ignore_alarm(self) -> None:
+        """One that is still to come would end the process while Python takes its handlers away."""
+        signal.signal(signal.SIGALRM, signal.SIG_IGN)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+    def _once(self, number: int, frame: Any) -> None:
         for each in (signal.SIGINT, signal.SIGTERM):
             signal.signal(each, signal.SIG_DFL)
-
-    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    signal.signal(signal.SIGINT, on_signal)
-    signal.signal(signal.SIGTERM, on_signal)
-    signal.signal(signal.SIGALRM, lambda number, frame: None)
-    relay.loop.wake_later = wake_later
-    relay.loop.watch(reader, relay.loop.IN, come, lambda fd, events: come())

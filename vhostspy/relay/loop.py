@@ -46,9 +46,9 @@ class Loop:
         #: the buffer as ``recvmsg_into`` wants it
         self.views = [self.view]
         self.running = True
-        #: makes somebody call ``woken`` once, in IDLE_S; None: the sleep is limited instead, which takes a timer of
-        #: the kernel, set and stopped, for every message (0.6 µs)
-        self.wake_later: Callable[[], None] | None = None
+        #: makes somebody call ``woken`` once, in so many seconds; None: the sleep is limited instead, which takes a
+        #: timer of the kernel, set and stopped, for every message (0.6 µs)
+        self.wake_later: Callable[[float], object] | None = None
         self._asked = False
         #: told of an exception while that descriptor was served; whether it is dealt with
         self.failed: Callable[[int, Exception], bool] | None = None
@@ -107,7 +107,7 @@ class Loop:
                     wait = IDLE_S
                 else:
                     self._asked = True
-                    self.wake_later()
+                    self.wake_later(IDLE_S)
             if timers:
                 wait = self._until_timer(wait)
             if writer.unsettled:
