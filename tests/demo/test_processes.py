@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -40,7 +41,7 @@ def start() -> Iterator[Start]:
 
 
 @pytest.mark.parametrize("listener", ["back_end", "front_end"])
-@pytest.mark.parametrize("name", ["peers.sock", "@vhostspy-tests-demo"])
+@pytest.mark.parametrize("name", ["peers.sock", f"@vhostspy-tests-demo-{os.getpid()}"], ids=["path", "abstract"])
 def test_either_peer_may_listen(tmp_path: Path, start: Start, listener: str, name: str) -> None:
     path = name if name.startswith("@") else str(tmp_path / name)
     back_end = start(

@@ -297,11 +297,10 @@ def test_the_dirty_log(pair: Pair) -> None:
     os.close(log)
 
 
-def watched(pair: Pair, attachment: Attachment, until_s: float) -> list[Event]:
-    """Samples twenty times a second, until one has a finding."""
+def watched(pair: Pair, attachment: Attachment, most: int) -> list[Event]:
+    """Samples twenty times a second, so many, or until one has a finding."""
     events: list[Event] = []
-    end = time.monotonic() + until_s
-    while time.monotonic() < end and not any(event.findings for event in events):
+    while len(events) < most and not any(event.findings for event in events):
         attachment.notifications.poll(0.05)
         pair.passed()
         events += [event_of(seen, attachment.pipeline) for seen in attachment.look()]
@@ -312,15 +311,18 @@ def test_a_kick_that_a_back_end_took_twice_is_named_within_two_seconds(pair: Pai
     """It reads its eventfd, looks at the ring, and reads once more before it waits: what came between is lost."""
     pair.set_up()
     attachment = pair.attach(Rules())
-    watched(pair, attachment, 0.2)
+    watched(pair, attachment, 4)
     pair.make_available(0)
     os.eventfd_read(pair.kick)
     pair.use(0)
     pair.wants_kicks_behind(1)
     pair.make_available(1)
     os.eventfd_read(pair.kick)
-    events = watched(pair, attachment, 2)
+    begun = time.monotonic_ns()
+    events = watched(pair, attachment, 400)
     (finding,) = events[-1].findings
+    # it takes three looks, and on a busy machine they may be later than that
+    assert sum(event.monotonic_ns - begun > 2_000_000_000 for event in events) <= 3
     # this one may be busy with what it took: it says what it knows of only when it has done it
     assert (finding.rule, finding.severity, finding.who) == ("VU-MEMR-02", "warning", 1)
     assert "ring 0" in finding.text and "available index 2, used index 1" in finding.text
@@ -335,13 +337,13 @@ def test_a_kick_that_the_front_end_forgot(pair: Pair, kicked: bool, severity: st
     os.eventfd_read(pair.kick)
     pair.use(0)
     pair.wants_kicks_behind(1)
-    watched(pair, attachment, 0.2)
+    watched(pair, attachment, 4)
     pair.word(0x4004 + 2, 1)
     pair.word(0x4002, 2)  # available
     if kicked:
         os.eventfd_write(pair.kick, 1)
         os.eventfd_read(pair.kick)
-    events = watched(pair, attachment, 2)
+    events = watched(pair, attachment, 400)
     (finding,) = events[-1].findings
     assert (finding.rule, finding.severity, finding.who) == ("VU-MEMR-02", severity, who)
 

@@ -119,7 +119,7 @@ def test_where_one_connects_the_other_listens(running: Relayed) -> None:
 
 def test_one_that_does_not_answer_is_named(running: Relayed, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is stopped, or hangs."""
-    monkeypatch.setattr("vhostspy.inspection.control.PATIENCE_S", 0.2)
+    monkeypatch.setattr("vhostspy.inspection.control.PATIENCE_S", 1.0)
     with answering("1.sock", None), pytest.raises(NoRelay, match="1.sock: the relay does not answer: timed out"):
         find("/nowhere")
 

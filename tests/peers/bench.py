@@ -24,14 +24,14 @@ import pytest
 
 from .conversation import conversation
 from .place import HERE, HERE_PLACE, ROOT, Place
-from .programs import Program, Qmp, Relay, until
+from .programs import PATIENCE_S, Program, Qmp, Relay, until
 
 #: for tests that run with this machine's programs and, when asked for, with sid's; or with those only
 HERE_AND_SID = pytest.mark.parametrize("origin", ["here", pytest.param("sid", marks=pytest.mark.sid)])
 SID_ONLY = pytest.mark.parametrize("origin", [pytest.param("sid", marks=pytest.mark.sid)])
 
-#: bounds of waiting for a guest, in seconds; a run takes a tenth of these
-FIRMWARE, LINUX, MIGRATION = 10, 40, 120
+#: bounds of waiting for a guest, in seconds; a run takes a thirtieth of these
+FIRMWARE, LINUX, MIGRATION = 60, 120, 240
 
 
 #: pair -> the rules that one of its programs breaks, each an error of that program, and how
@@ -69,7 +69,7 @@ class Bench:
         self._programs.append(program)
         return program
 
-    def wait_for_socket(self, name: str, program: Program, within_s: float = 10) -> None:
+    def wait_for_socket(self, name: str, program: Program, within_s: float = PATIENCE_S) -> None:
         """Wait for the path to appear. Nobody connects to try it: some back-ends serve one connection only."""
 
         def there() -> bool:

@@ -19,6 +19,9 @@ import pytest
 
 from .place import ROOT
 
+#: a bound of waiting, in seconds, for what comes at once on a machine that has nothing else to do
+PATIENCE_S = 30
+
 
 def until(condition: Callable[[], bool], within_s: float, what: Callable[[], str]) -> None:
     """Wait for the condition; ``what`` is the sentence for when it doesn't come in time."""
@@ -75,7 +78,7 @@ class Program:
         except subprocess.TimeoutExpired:
             pytest.fail(f"no end in {within_s} s: {self}", pytrace=False)
 
-    def stop(self, number: signal.Signals = signal.SIGTERM, within_s: float = 10) -> int:
+    def stop(self, number: signal.Signals = signal.SIGTERM, within_s: float = PATIENCE_S) -> int:
         """Send the signal and wait for the end; the exit status (negative: the signal that ended it)."""
         self.process.send_signal(number)
         return self.ended(within_s)
@@ -114,7 +117,7 @@ class Relay:
         The lines it wrote while it ran must be those that its capture gives. None is an error, but of the rules in
         ``faults``, which say whose fault it is; those must be there.
         """
-        status = self.program.ended(10) if self.once else self.program.stop(signal.SIGINT)
+        status = self.program.ended(PATIENCE_S) if self.once else self.program.stop(signal.SIGINT)
         assert status == (1 if faults else 0), str(self.program)
         show = [sys.executable, "-m", "vhostspy", "show", "--json", "--validate", str(self.capture)]
         shown = subprocess.run(show, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
@@ -133,8 +136,8 @@ class Qmp:
 
     def __init__(self, path: Path) -> None:
         self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.settimeout(20)
-        until(path.exists, 10, lambda: f"QEMU made no {path.name}")
+        self._socket.settimeout(PATIENCE_S)
+        until(path.exists, PATIENCE_S, lambda: f"QEMU made no {path.name}")
         self._socket.connect(str(path))
         self._lines: IO[str] = self._socket.makefile("rw")
         self._lines.readline()

@@ -18,7 +18,7 @@ import pytest
 from .bench import FIRMWARE, LINUX, Bench
 from .guest.mbr import make_disk
 from .place import HERE, HERE_PLACE, ROOT, Place, missing
-from .programs import Program
+from .programs import PATIENCE_S, Program
 
 pytestmark = pytest.mark.peers
 
@@ -31,7 +31,7 @@ class Pair(NamedTuple):
     front_end: Callable[[Bench, str], Program]
     says: str
     status: int = 0
-    within_s: float = 3 * LINUX
+    within_s: float = LINUX
     #: the back-end connects, to a front-end that listens
     turned: bool = False
     #: the front-end ends by itself when it has said it
@@ -99,7 +99,7 @@ def blkio(bench: Bench, name: str) -> Program:
     if not bench.path("blkio").exists():
         bench.path("blkio.c").write_bytes((HERE / "blkio.c").read_bytes())
         compiler = bench.start("gcc -o blkio blkio.c -lblkio")
-        assert compiler.ended(20) == 0, str(compiler)
+        assert compiler.ended(PATIENCE_S) == 0, str(compiler)
     return bench.start(f"{bench.path('blkio')} {bench.path('r.sock')} 256 2", name=name)
 
 
@@ -189,7 +189,7 @@ def record(bench: Bench, letter: str) -> Path:
         front_end.put_away()
     assert relay is not None
     # what the rules have to say of these programs is test_pairs' business
-    assert relay.program.ended(10) in (0, 1), str(relay.program)
+    assert relay.program.ended(PATIENCE_S) in (0, 1), str(relay.program)
     back_end.put_away()
     for name in ("r.sock", "be.sock", "q.sock"):
         bench.path(name).unlink(missing_ok=True)
@@ -223,7 +223,7 @@ def test_replay(bench: Bench, letter: str) -> None:
     else:
         pair.back_end(bench, "back-end-2")
         player = replay(bench, f"{capture} --as front-end --connect {bench.path('be.sock')}", "as-front-end")
-    assert player.ended(30) == 0, str(player)
+    assert player.ended(LINUX) == 0, str(player)
     assert "as recorded" in player.output
 
     until = "--until-no set-up"

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from .bench import LINUX, SID_ONLY, Bench
-from .programs import Program, until
+from .programs import PATIENCE_S, Program, until
 from .test_pairs_sid import echo_once, in_background, vsock_pair
 from .test_rings import Watching, by_number, needed, rings
 
@@ -96,7 +96,7 @@ def test_dr_a_request_that_takes_its_time(bench: Bench) -> None:
             return samples[-1] if samples else {}
 
         until(lambda: "OPEN" in str(waits().get("requests")), LINUX, lambda: f"no OPEN: {watching.program}")
-        until(lambda: bool(watching.findings()), 5, lambda: f"nothing found: {watching.samples()[-1]}")
+        until(lambda: bool(watching.findings()), PATIENCE_S, lambda: f"nothing found: {watching.samples()[-1]}")
         (finding,) = watching.findings()
         assert (finding["severity"], finding["who"]) == ("warning", "back-end")
         assert "hello" not in qemu.output
@@ -122,5 +122,5 @@ def test_f_vsock(bench: Bench) -> None:
     assert found[0]["used"] > 10 and found[0]["in_flight"] > 0
     assert found[1]["used"] == found[1]["available"] > 5
     watching = Watching(bench)
-    until(lambda: len(watching.samples()) > 10, 20, lambda: f"no samples: {watching.program}")
+    until(lambda: len(watching.samples()) > 10, PATIENCE_S, lambda: f"no samples: {watching.program}")
     assert not watching.findings()

@@ -180,12 +180,10 @@ def test_a_caller_that_reads_no_answers_is_dropped(controlled: tuple[Relayed, Co
     """And the relay never waits for it."""
     relayed, control = controlled
     front, back = relayed.open()
-    with Caller(control.path) as caller:
-        caller.sock.settimeout(1)
-        with pytest.raises((BrokenPipeError, ConnectionResetError)):
-            for _ in range(1000):
-                caller.sock.sendall(b'{"do":"status"}\n' * 1000)
-                exchange(front, back)
+    with Caller(control.path) as caller, pytest.raises((BrokenPipeError, ConnectionResetError)):
+        for _ in range(1000):
+            caller.sock.sendall(b'{"do":"status"}\n' * 1000)
+            exchange(front, back)
     with Caller(control.path) as caller:
         assert caller.ask({"do": "status"})["ok"]
 

@@ -15,10 +15,10 @@ from vhostspy.demo.block import Disk
 from vhostspy.demo.front_end import FrontEnd
 from vhostspy.demo.numbers import VERSION, Request
 from vhostspy.demo.wire import Connection, Message, PeerError
-from vhostspy.replay import Outcome, replay
+from vhostspy.replay import Outcome, Script, replay
 
-#: long enough for a busy machine, short enough for a peer that never answers
-PATIENCE_S = 0.5
+#: long enough for a busy machine
+PATIENCE_S = 5.0
 SECTORS = 2048
 
 #: id, payload, descriptors (lent), flags of an answer -> what is sent instead; None: nothing
@@ -85,7 +85,7 @@ class _Changed(Connection):
             self._real.send(*changed)
 
 
-def to_back_end(capture: bytes, back_end: BackEnd | None = None, **options: Any) -> Outcome:
+def to_back_end(capture: bytes | Script, back_end: BackEnd | None = None, **options: Any) -> Outcome:
     """Play the front-end of a capture to a back-end in a thread."""
     ours, theirs = socket.socketpair()
     with serving(back_end or BackEnd(Disk(SECTORS)), theirs):
@@ -98,7 +98,7 @@ def from_back_end(capture: bytes, **options: Any) -> Iterator[tuple[socket.socke
     """Play the back-end of a capture in a thread: the front-end's socket, and an outcome once the block is left."""
     ours, theirs = socket.socketpair()
     outcomes: list[Outcome] = []
-    options.setdefault("timeout_s", PATIENCE_S * 4)
+    options.setdefault("timeout_s", PATIENCE_S)
 
     def run() -> None:
         outcomes.append(replay(capture, "back-end", connect=theirs, **options))
