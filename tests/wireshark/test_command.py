@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -33,17 +34,17 @@ def test_installs_renews_and_takes_away(tmp_path: Path, capsys: pytest.CaptureFi
     path = folder / "vhostspy.lua"
     assert main(["wireshark", "--install", "--folder", str(folder)]) == 0
     said = capsys.readouterr().out
-    assert f"put {path}" in said
+    assert f"installed: {path}" in said
     assert f"to undo it: vhostspy wireshark --uninstall --folder {folder}" in said
     assert path.read_text(encoding="utf-8") == wireshark.dissector()
     assert main(["wireshark", "--install", "--folder", str(folder)]) == 0
     assert "up to date" in capsys.readouterr().out
     path.write_text(wireshark.FIRST_LINE + "\n-- an older one\n", encoding="utf-8")
     assert main(["wireshark", "--install", "--folder", str(folder)]) == 0
-    assert f"renewed {path}" in capsys.readouterr().out
+    assert f"renewed: {path}" in capsys.readouterr().out
     assert os.listdir(folder) == ["vhostspy.lua"]
     assert main(["wireshark", "--uninstall", "--folder", str(folder)]) == 0
-    assert capsys.readouterr().out == f"removed {path}\n"
+    assert capsys.readouterr().out == f"removed: {path}\n"
     assert main(["wireshark", "--uninstall", "--folder", str(folder)]) == 0
     assert "nothing to do" in capsys.readouterr().out
 
@@ -61,6 +62,19 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path, capsys: pytest.CaptureFixt
     (tmp_path / "file").write_text("")
     assert main(["wireshark", "--install", "--folder", str(tmp_path / "file" / "below")]) == 3
     assert "Not a directory" in capsys.readouterr().err
+
+
+def test_a_full_disk_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(path: Path, text: str, encoding: str) -> None:
+        path.touch()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_text", full)
+    assert main(["wireshark", "--install", "--folder", str(tmp_path)]) == 3
+    assert f"{tmp_path / 'vhostspy.lua'}: No space left on device" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_folder_alone_is_wrong_use(capsys: pytest.CaptureFixture[str]) -> None:

@@ -72,7 +72,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _leave(number: int, frame: FrameType | None) -> None:
     """SIGTERM: leave through all ``finally``, so that no process and no socket stays behind."""
-    raise SystemExit(3)
+    raise SystemExit(128 + number)
 
 
 class Part:

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from argparse import ArgumentTypeError
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,7 +55,7 @@ def run(options: Namespace) -> int:
     if options.folder is not None and not (options.install or options.uninstall):
         raise WrongUse("--folder says where to --install or --uninstall")
     if options.install or options.uninstall:
-        place, how = (options.folder, "as you said") if options.folder is not None else personal_folder()
+        place, how = (options.folder, "as --folder says") if options.folder is not None else personal_folder()
         return install(place, how) if options.install else uninstall(place)
     sys.stdout.write(wireshark.colours() if options.colours else wireshark.dissector())
     return 0
@@ -70,7 +71,7 @@ def personal_folder() -> tuple[Path, str]:
             said = None
         found = re.search(r"^Personal Lua Plugins:\s*(\S.*)$", said.stdout, re.MULTILINE) if said is not None else None
         if found is not None:
-            return Path(found[1].strip()), "as tshark says"
+            return Path(found[1].strip()), "where tshark looks for plug-ins"
     home = os.environ.get("HOME")
     if not home:
         raise WrongUse("there is no tshark to ask for its folders, and no $HOME: say --folder")
@@ -86,17 +87,19 @@ def install(folder: Path, how: str) -> int:
     if before == text:
         print(f"{path} is there already, and up to date")
         return 0
+    # a Wireshark that starts just now finds the old or the new one, never a part
+    new = folder / f".{FILE}.{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # a Wireshark that starts just now finds the old or the new one, never a part
-        new = folder / f".{FILE}.{os.getpid()}"
         new.write_text(text, encoding="utf-8")
         new.replace(path)
     except OSError as error:
-        raise Failure(f"{error.filename or path}: {error.strerror}") from None
-    print(f"{'put' if before is None else 'renewed'} {path} ({how})")
-    print("from their next start on, or Analyze > Reload Lua Plugins, Wireshark and tshark decode captures of vhostspy")
-    undo = "vhostspy wireshark --uninstall" + ("" if how != "as you said" else f" --folder {folder}")
+        with suppress(OSError):
+            new.unlink()
+        raise Failure(f"{error.filename or path}: {error.strerror}; --folder FOLDER is another place") from None
+    print(f"{'installed' if before is None else 'renewed'}: {path} ({how})")
+    print("Wireshark and tshark decode captures of vhostspy from their next start on, or Analyze > Reload Lua Plugins")
+    undo = "vhostspy wireshark --uninstall" + ("" if how != "as --folder says" else f" --folder {folder}")
     print(f"to undo it: {undo}")
     if os.geteuid() == 0:
         print("note: newer Wiresharks load no Lua as root; run them as the user you are otherwise")
@@ -115,7 +118,7 @@ def uninstall(folder: Path) -> int:
         path.unlink()
     except OSError as error:
         raise Failure(f"{path}: {error.strerror}") from None
-    print(f"removed {path}")
+    print(f"removed: {path}")
     return 0
 
 
