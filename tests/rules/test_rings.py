@@ -161,6 +161,27 @@ def test_a_kick_that_was_taken_and_led_to_nothing() -> None:
     assert "taken" in texts(talk, "VU-MEMR-02")[0]
 
 
+@pytest.mark.parametrize(
+    "device, number, rings, severity",
+    [
+        (None, 1, 3, "note"),  # a disk of vhost-device-scsi: its buffers for events
+        (None, 0, 1, "warning"),  # vhost-device-rng, which has dropped QEMU's first kick
+        ("rng", 0, 1, "warning"),
+        ("block", 0, 2, "warning"),
+        ("scsi", 1, 3, None),
+    ],
+)
+def test_a_kick_for_buffers_to_write_into(device: str | None, number: int, rings: int, severity: str | None) -> None:
+    """As vhostspy saw it with these devices: available 8 (1), used 0, a kick wanted behind 0, the eventfd read."""
+    talk = guest(device)
+    for other in range(1, rings):
+        set_up(talk, other)
+    seen = ring(8, 0, number, size=128, kick_count=0, available_event=0, receives=True)
+    for _ in range(5):
+        look(talk, seen)
+    assert [one[0] for one in broken(talk, "VU-MEMR-02")] == [severity] * (severity is not None)
+
+
 @pytest.mark.parametrize("known", ["it was seen to say so", "its library does"])
 def test_a_device_that_says_what_it_knows_of_at_once_has_lost_the_kick(known: str) -> None:
     talk = guest()

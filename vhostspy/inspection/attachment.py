@@ -38,6 +38,7 @@ _FILES = ("memfd", "file")
 
 STOPS = ("GET_VRING_BASE", "GET_VRING_BASE_SKIP_DRAIN")
 POSTCOPY = "postcopy: guest memory is not touched until it ends"
+TOO_LATE = "it ended before its memory was looked at"
 
 
 class Seen(NamedTuple):
@@ -153,12 +154,14 @@ class Attachment:
         return seen._replace(chains=chains, requests=requests)
 
     def with_problems(self, seen: Seen, most: int = 64) -> Seen:
-        """What was seen, with what is wrong with a chain in flight of a ring; looks at descriptors, not at data."""
+        """What was seen, with what the chains in flight of a ring tell of it; looks at descriptors, not at data."""
         told = []
         for ring in seen.rings:
             chains = [] if ring.problem else self.open_chains(seen.session, ring, most)
             wrong = next((chain for chain in chains if chain.problem), None)
-            told.append(ring._replace(chain=f"chain {wrong.head}: {wrong.problem}") if wrong else ring)
+            if wrong:
+                ring = ring._replace(chain=f"chain {wrong.head}: {wrong.problem}")
+            told.append(ring._replace(receives=bool(chains) and all(chain.receives for chain in chains)))
         return seen._replace(rings=tuple(told))
 
     def _memory(self, session: int) -> SessionMemory:
@@ -240,10 +243,13 @@ class Attachment:
         elif item.event in ("eof", "reset", "close") and item.channel in ("main", ""):
             session = self.pipeline.sessions.get(item.session)
             if item.session in self._memories and session is not None and session.postcopy != "listening":
-                # what is mapped here is still there, though the relay has let go of it
-                memory = self._memories[item.session].space(session)
-                seen = self._seen(session, memory, item.time_ns, item.monotonic_ns)
-                self.endings.append(self.with_requests(seen))
+                # what is open here is still there, though the relay has let go of it
+                known = self._memories[item.session]
+                if known.has(session):
+                    seen = self._seen(session, known.space(session), item.time_ns, item.monotonic_ns)
+                    self.endings.append(self.with_requests(seen))
+                elif self.status.get("memory"):
+                    self.endings.append(Seen(session, item.time_ns, item.monotonic_ns, (), TOO_LATE))
             self.forget(item.session)
         elif item.event == "end" and not item.session:
             self.ended = True
@@ -281,6 +287,11 @@ class SessionMemory:
             self._unmap()
             self._fetch(session.number, wanted, asked)
             self._missing = wanted - self._here
+
+    def has(self, session: Session) -> bool:
+        """Whether some of its regions are here, or none could be."""
+        places = [_place(one.no, one.fd) for one in session.regions if one.fd and one.fd.kind in _FILES]
+        return not places or any(place in self._files for place in places)
 
     @property
     def _here(self) -> set[Place | int]:

@@ -45,6 +45,11 @@ class Chain(NamedTuple):
     #: why the rest of it cannot be told, though nothing may be wrong with it
     unknown: str = ""
 
+    @property
+    def receives(self) -> bool:
+        """All of it is for the device to write into."""
+        return bool(self.buffers) and all(buffer.writable for buffer in self.buffers)
+
 
 def chain_facts(chain: Chain) -> dict[str, Any]:
     """A chain as a JSON object."""

@@ -25,13 +25,13 @@ _WAITING: Mapping[str, Callable[[int], bool]] = {
     "scmi": lambda queue: queue == 1,
     "video-encoder": lambda queue: queue == 1,
     "video-decoder": lambda queue: queue == 1,
-    "rng": lambda queue: True,  # entropy comes when it comes
 }
+#: these answer what they are asked; of an rng nobody knows when it will
 _SERVED = frozenset({"block", "fs", "gpu", "crypto", "i2c", "pmem", "spi", "rpmb"})
 
 
 def waits(device: str | None, queue: int) -> bool | None:
-    """Whether buffers may lie in this ring for ever; None: the device is not known."""
+    """Whether buffers may lie in this ring for ever; None: that is not known of the device."""
     habit = _WAITING.get(device or "")
     if habit is not None:
         return habit(queue)

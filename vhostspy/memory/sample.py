@@ -17,7 +17,7 @@ MOST_RINGS = 40
 
 _NAMES = {"number": "ring"}
 #: of these False says nothing
-_QUIET = ("no_interrupt", "no_notify", "moving", "exact")
+_QUIET = ("no_interrupt", "no_notify", "moving", "exact", "receives")
 
 
 def ring_facts(ring: Ring) -> dict[str, Any]:

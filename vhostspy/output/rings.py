@@ -103,7 +103,7 @@ def _remarks(ring: Ring, device: str | None) -> Iterator[str]:
     if ring.chain:
         yield escape(ring.chain)
     if ring.full:
-        yield "full" + (" of buffers to receive into" if waits(device, ring.number) else "")
+        yield "full" + (" of buffers to receive into" if _receives(ring, device) else "")
     if ring.layout == "packed":
         yield "packed"
     if ring.no_notify:
@@ -116,6 +116,11 @@ def _remarks(ring: Ring, device: str | None) -> Iterator[str]:
         yield f"call wanted behind {ring.used_event}"
     if ring.moving:
         yield "moving"
+
+
+def _receives(ring: Ring, device: str | None) -> bool:
+    known = waits(device, ring.number)
+    return ring.receives if known is None else known
 
 
 def inflight_lines(queues: Sequence[Queue]) -> list[str]:

@@ -140,6 +140,12 @@ def _stuck(moment: Moment) -> list[tuple[Ring, Still, int]]:
     return found
 
 
+def _may_wait(moment: Moment, ring: Ring) -> bool:
+    """The device may have nothing to give yet: all is for it to write into, and it is asked in another ring."""
+    unknown = waits(moment.after.device, ring.number) is None
+    return unknown and ring.receives and len(moment.after.rings) > 1
+
+
 def _kick_lost(ring: Ring, still: Still) -> int | None:
     """Who lost a kick: an end; None where none is missing, as far as one can tell."""
     if ring.kick_count != 0 or ring.no_notify or ring.available_event is None or ring.available is None:
@@ -184,7 +190,8 @@ def stands_still(moment: Moment) -> Outcome:
 @rule(
     "VU-MEMR-02", "error", "a kick leads to a look at the ring", NOTIFICATIONS, on=SAMPLE,
     notes="The device asked to be told of these buffers, its eventfd counts nothing, and it does not go on. A warning "
-    "where it took the kick and may be busy: of devices that say what they know of only when they are done.",
+    "where it took the kick and may be busy: of devices that say what they know of only when they are done. A note "
+    "where the device is not known, and all is for it to write into in one of several rings.",
 )  # fmt: skip
 def kick_lost(moment: Moment) -> Outcome:
     breaches = []
@@ -193,6 +200,8 @@ def kick_lost(moment: Moment) -> Outcome:
         # a device may be busy with the first of them, and say so only when it is done
         says = still.says or moment.memory.peers.known(BACK_END, _SAY) is not None
         severity: Severity = "error" if says or who == FRONT_END else "warning"
+        if who == BACK_END and _may_wait(moment, ring):
+            severity = "note"
         if who is None or not _news(moment, ring, still, severity):
             continue
         what = "the kick was taken from the eventfd" if who == BACK_END else "no kick was seen"
