@@ -75,7 +75,10 @@ class NoLane:
 
     raw = message
 
-    def begin(self, length: int, view: memoryview, *about: Any, fds: Sequence[int] = (), **more: Any) -> None:
+    def begin(
+        self, length: int, view: memoryview, wall_ns: int, mono_ns: int, span_ns: int = 0, reads: int = 1,
+        flags: int = 0, fds: Sequence[int] = (), fds_at: int = 0,
+    ) -> None:  # fmt: skip
         self.writer.number += 1
         close_all(list(fds))
 
@@ -85,5 +88,5 @@ class NoLane:
     def mark(self, flags: int) -> None:
         pass
 
-    def finish(self, *about: Any, **more: Any) -> None:
+    def finish(self) -> None:
         pass
