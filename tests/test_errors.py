@@ -59,3 +59,14 @@ def test_a_device_is_known_by_the_name_that_people_have_for_it(capsys: pytest.Ca
     assert "there is no device 'dsk' (did you mean disk?)" in capsys.readouterr().err
     assert main(["show", "/dev/null", "--device", "disk"]) == 2
     assert "--device" not in capsys.readouterr().err
+
+
+def test_what_help_does_not_list_is_looked_up_where_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "/dev/null", "--device", "quux"]) == 2
+    assert capsys.readouterr().err == (
+        "vhostspy show: --device: there is no device 'quux'; vhostspy explain lists them\n"
+    )
+    assert main(["check", "/dev/null", "--disable", "quux"]) == 2
+    assert capsys.readouterr().err == (
+        "vhostspy check: --disable: there is no rule 'QUUX'; vhostspy explain lists them\n"
+    )

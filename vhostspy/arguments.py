@@ -15,6 +15,9 @@ from typing import Any, NoReturn
 
 from vhostspy.errors import Failure, WrongUse, nearest
 
+#: behind a name that is none, and near no other: of these there are too many for --help
+_LISTED = "; vhostspy explain lists them"
+
 #: how the lines of show and of the relay are to be read
 LINES = """\
 lines:
@@ -69,7 +72,7 @@ def device(text: str) -> str:
     found = virtio.find(text)
     if found is None:
         names = [name for device in virtio.DEVICES.values() for name in (device.name, *device.aliases)]
-        raise argparse.ArgumentTypeError(f"there is no device {text!r}{nearest(text, names)}")
+        raise argparse.ArgumentTypeError(f"there is no device {text!r}{nearest(text, names) or _LISTED}")
     return found.name
 
 
@@ -147,7 +150,10 @@ def add_output_arguments(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("-x", "--hex", action="store_true", help="its bytes as well")
     parser.add_argument("-Y", "--filter", metavar="FILTER", help="only messages that match (docs/filters.md)")
     parser.add_argument(
-        "--device", metavar="TYPE", type=device, help="what the back-end is, where it cannot be told from the session"
+        "--device",
+        metavar="TYPE",
+        type=device,
+        help="what the back-end is (net, block, fs, …), where it cannot be told from the session",
     )
     parser.add_argument("--no-summary", action="store_true", help="end with the last message, without a summary")
 
@@ -171,7 +177,8 @@ def load_dissectors(paths: Sequence[str]) -> None:
         try:
             load(path)
         except SyntaxError as wrong:
-            raise WrongUse(f"{wrong.filename or path}, line {wrong.lineno}: {wrong.msg}") from None
+            where = f", line {wrong.lineno}" if wrong.lineno else ""
+            raise WrongUse(f"{wrong.filename or path}{where}: {wrong.msg}") from None
         except Exception as wrong:
             if isinstance(wrong, OSError) and wrong.filename == abspath(path):
                 raise WrongUse(f"{path}: {wrong.strerror}") from None
@@ -206,7 +213,7 @@ def rules(text: str) -> frozenset[str]:
     for word in filter(None, (word.strip().upper() for word in text.split(","))):
         found = [id for id in BY_ID if fnmatchcase(id, word)]
         if not found:
-            raise argparse.ArgumentTypeError(f"there is no rule {word!r}{nearest(word, BY_ID)}")
+            raise argparse.ArgumentTypeError(f"there is no rule {word!r}{nearest(word, BY_ID) or _LISTED}")
         chosen.update(found)
     return frozenset(chosen)
 
@@ -276,4 +283,5 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         sentence = message.removeprefix("argument ").replace("the following arguments are required:", "missing:")
-        self.exit(2, f"{self.prog}: {sentence}; {self.prog} --help tells more\n")
+        more = "" if sentence.endswith(_LISTED) else f"; {self.prog} --help tells more"
+        self.exit(2, f"{self.prog}: {sentence}{more}\n")

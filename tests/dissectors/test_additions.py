@@ -245,8 +245,9 @@ def test_places_that_there_are_not() -> None:
         ("\nadd\n", ", line 2: NameError: name 'add' is not defined"),
         (EXAMPLE.replace('"percent"', '"size"'), ", line 6: SET_VRING_SHARE: a member of ring share cannot be called"),
         (EXAMPLE.replace('"main"', '"side"'), ", line 6: vhost-user has no channel 'side'"),
+        ("add\0", ": source code string cannot contain null bytes"),
     ],
-    ids=["syntax", "name", "member", "channel"],
+    ids=["syntax", "name", "member", "channel", "no text"],
 )  # fmt: skip
 def test_a_mistake_is_wrong_use_with_its_line(
     text: str, why: str, draft: Path, capsys: pytest.CaptureFixture[str]

@@ -38,7 +38,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     sockets.add_argument("--once", action="store_true", help="end when the first session ends")
     keep = parser.add_argument_group("capture")
-    keep.add_argument("-w", "--write", metavar="FILE", help="keep the session in a pcapng file; - is standard output")
+    keep.add_argument(
+        "-w", "--write", metavar="FILE",
+        help="keep the session in a pcapng file, in place of what is there; - is standard output",
+    )  # fmt: skip
     keep.add_argument("--snaplen", metavar="N", type=_size, help="keep at most N bytes of each message")
     keep.add_argument(
         "--no-memory", action="store_true", help="keep no descriptors of guest memory: nobody can look at the rings"
