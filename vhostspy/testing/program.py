@@ -28,23 +28,27 @@ class Program:
         env: Mapping[str, str] | None = None,
         pass_fds: Sequence[int] = (),
     ) -> None:
+        __tracebackhide__ = True
         self.name = name
         #: it was we who ended it
         self._asked = False
         self.command = [os.fspath(word) for word in command]
         self.stdout, self.stderr = folder / f"{name}.stdout", folder / f"{name}.stderr"
         with self.stdout.open("wb") as out, self.stderr.open("wb") as err:
-            self._process = subprocess.Popen(
-                self.command,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                env=None if env is None else {**os.environ, **env},
-                cwd=folder,
-                pass_fds=pass_fds,
-                # ^C is the test run's: it ends its programs in order
-                start_new_session=True,
-            )
+            try:
+                self._process = subprocess.Popen(
+                    self.command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=err,
+                    env=None if env is None else {**os.environ, **env},
+                    cwd=folder,
+                    pass_fds=pass_fds,
+                    # ^C is the test run's: it ends its programs in order
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise AssertionError(f"{self.command[0]} cannot be started: {error.strerror}") from None
 
     @property
     def pid(self) -> int:
