@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -10,8 +9,7 @@ import pytest
 from textual import events
 from textual.pilot import Pilot
 
-from vhostspy.filter import compile
-from vhostspy.message import Event, Finding, Message
+from vhostspy.message import Message
 from vhostspy.tui.app import Screen
 from vhostspy.tui.help import help_lines
 from vhostspy.tui.keys import GROUPS, KEYS
@@ -100,139 +98,6 @@ async def _(app: Screen, pilot: Pilot[int]) -> None:
     assert "nowhere to go back to" in picture(app)
 
 
-def test_enter_goes_into_the_message() -> None:
-    async def test(app: Screen, pilot: Pilot[int]) -> None:
-        await press(app, pilot, "enter")
-        assert app.focused is app.pane("message")
-
-    on_screen(test)
-
-
-def test_the_list_moves_as_vim_does() -> None:
-    async def test(app: Screen, pilot: Pilot[int]) -> None:
-        for keys, row in (
-            ("j", 1),
-            ("j", 2),
-            ("k", 1),
-            ("down", 2),
-            ("up", 1),
-            ("G", 24),
-            ("g", 0),
-            ("end", 24),
-            ("home", 0),
-        ):
-            await press(app, pilot, keys)
-            assert app.store.focus == row
-        height = app.listed.scrollable_content_region.height
-        for keys, row in (("space", height - 1), ("ctrl+b", 0), ("ctrl+f", height - 1), ("pageup", 0),
-                          ("pagedown", height - 1), ("ctrl+u", (height - 1) - (height - 1) // 2)):  # fmt: skip
-            await press(app, pilot, keys)
-            assert app.store.focus == row
-
-    on_screen(test)
-
-
-def test_a_number_before_a_movement() -> None:
-    async def test(app: Screen, pilot: Pilot[int]) -> None:
-        for keys, row in (("10j", 10), ("3k", 7), ("j", 8), ("12G", 12), ("G", 24), ("2g", 2), ("g", 0)):
-            await press(app, pilot, *keys)
-            assert app.store.focus == row, keys
-        await press(app, pilot, "tab", *"4j")
-        assert app.pane("message").cursor == 4
-
-    on_screen(test)
-
-
-def test_one_begins_at_the_first_message() -> None:
-    """What was before it is told by events."""
-
-    async def test(app: Screen, pilot: Pilot[int]) -> None:
-        assert app.store.focus == 1
-
-    app = Screen(feed())
-
-    async def run() -> None:
-        async with app.run_test() as pilot:
-            await settle(app, pilot)
-            await test(app, pilot)
-
-    asyncio.run(run())
-
-
-def test_a_pane_moves_as_the_list_does() -> None:
-    async def test(app: Screen, pilot: Pilot[int]) -> None:
-        app.go_to(4)
-        await press(app, pilot, "tab")
-        pane = app.pane("message")
-        last = len(pane.lines) - 1
-        for key, place in (("j", 1), ("k", 0), ("G", last), ("g", 0)):
-            await press(app, pilot, key)
-            assert pane.cursor == place
-
-    on_screen(test)
-
-
-def test_members_open_and_close() -> None:
-    async def test(app: Screen, pilot: Pilot[int]) -> None:
-        app.go_to(4)
-        await press(app, pilot, "tab")
-        pane = app.pane("message")
-        pane.move_to(next(at for at, one in enumerate(pane.lines) if one.key == ("member", "protocol_features")))
-        before = len(pane.lines)
-        await press(app, pilot, "h")
-        assert len(pane.lines) == before - 4
-        await press(app, pilot, "l")
-        assert len(pane.lines) == before
-        await press(app, pilot, "enter")
-        assert len(pane.lines) == before - 4
-        assert pane.line is not None and pane.line.key == ("member", "protocol_features")
-
-    on_screen(test)
-
-
-def test_octets_and_members_light_each_other() -> None:
-    async def test(app: Screen, pilot: Pilot[int]) -> None:
-        app.go_to(10)  # SET_VRING_NUM: index at octet 12, num at 16
-        await press(app, pilot, "tab", "j", "j", "j", "j")
-        assert member(app) == "num" and lit(app) == "00010000"
-        await press(app, pilot, "tab", "h")
-        assert app.octets.octet == 15
-        assert member(app) == "index" and lit(app) == "00000000"
-
-    def member(app: Screen) -> str:
-        line = app.pane("message").line
-        return "" if line is None else str(line.key[1])
-
-    def lit(app: Screen) -> str:
-        spans = [span for line in app.octets.lines for span in line.spans]
-        return "".join(text for text, role in spans if role in ("hit", "cursor") and len(text) == 2)
-
-    on_screen(test)
-
-
-def test_enter_on_a_number_goes_there() -> None:
-    async def test(app: Screen, pilot: Pilot[int]) -> None:
-        app.go_to(8)
-        await press(app, pilot, "tab", "j", "enter")
-        assert app.store.focus == 9 and app.focused is app.listed
-
-    on_screen(test)
-
-
-def test_the_column_of_names_gets_wider_and_narrower() -> None:
-    async def test(app: Screen, pilot: Pilot[int]) -> None:
-        def width() -> int:
-            return next(width for column, width in app.listed.columns.columns if column.name == "message")
-
-        before = width()
-        await press(app, pilot, "l")
-        assert width() == before + 4
-        await press(app, pilot, "h", "h")
-        assert width() == before - 4
-
-    on_screen(test)
-
-
 # -- choosing
 
 
@@ -298,24 +163,6 @@ async def _(app: Screen, pilot: Pilot[int]) -> None:
     assert app.store.focus == 7 and "the first finding: none is below" in picture(app)
 
 
-def test_a_finding_about_a_silence_leads_to_the_request_that_stands() -> None:
-    stalled = feed()
-    request, end = stalled.items[22], stalled.items[23]
-    assert isinstance(request, Message) and isinstance(end, Event)
-    late = Finding("VU-RPL-15", "warning", 1, "nobody answers", "it waits", request.no, ())
-    stalled.silences[23] = (end._replace(event="waiting", facts={"no": request.no}, findings=(late,)),)
-
-    async def test(app: Screen, pilot: Pilot[int]) -> None:
-        await press(app, pilot, "exclamation_mark", "exclamation_mark")
-        assert app.store.focus == 22 and late.text in picture(app) and "VU-RPL-15" in picture(app)
-        await press(app, pilot, "exclamation_mark")
-        assert app.store.focus == 7
-        await press(app, pilot, "at")
-        assert app.store.focus == 22
-
-    on_screen(test, stalled)
-
-
 @case("at,@")
 async def _(app: Screen, pilot: Pilot[int]) -> None:
     await press(app, pilot, "G", "at")
@@ -369,57 +216,6 @@ async def _(app: Screen, pilot: Pilot[int]) -> None:
     assert app.focused is app.listed and app.store.only_fds
     await press(app, pilot, "escape")
     assert app.store.places == 25
-
-
-def test_escape_stops_a_search() -> None:
-    async def test(app: Screen, pilot: Pilot[int]) -> None:
-        app.store.set_filter(compile("fds"))
-        app.store.advance(0)
-        assert app.store.busy is not None
-        app.action_escape()
-        assert app.store.busy is None and app.store.filter is not None
-
-    on_screen(test, feed(slow=1))
-
-
-def test_a_mistake_in_a_filter_is_told_while_it_is_typed_and_keeps_the_line() -> None:
-    async def test(app: Screen, pilot: Pilot[int]) -> None:
-        await press(app, pilot, "f")
-        await write(app, pilot, "mesage == x")
-        assert "there is no mesage" in picture(app) and "did you mean message?" in picture(app)
-        await press(app, pilot, "enter")
-        assert app.prompt.display and app.store.filter is None
-        await press(app, pilot, "escape")
-        assert not app.prompt.display and app.focused is app.listed
-
-    on_screen(test)
-
-
-def test_names_and_values_of_a_filter_are_completed() -> None:
-    async def test(app: Screen, pilot: Pilot[int]) -> None:
-        await press(app, pilot, "f")
-        await write(app, pilot, "mess")
-        await press(app, pilot, "tab")
-        assert app.prompt.line.value == "message"
-        await write(app, pilot, " == SET_VRING_K")
-        await press(app, pilot, "tab")
-        assert app.prompt.line.value == "message == SET_VRING_KICK"
-
-    on_screen(test)
-
-
-def test_what_was_typed_comes_again() -> None:
-    async def test(app: Screen, pilot: Pilot[int]) -> None:
-        for text in ("fds", "reply"):
-            await press(app, pilot, "f", *["ctrl+u"])
-            await write(app, pilot, text)
-            await press(app, pilot, "enter")
-        await press(app, pilot, "f", "up", "up")
-        assert app.prompt.line.value == "fds"
-        await press(app, pilot, "down")
-        assert app.prompt.line.value == "reply"
-
-    on_screen(test)
 
 
 # -- looking
