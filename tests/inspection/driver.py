@@ -83,9 +83,9 @@ class Pair:
     def word(self, offset: int, value: int) -> None:
         os.pwrite(self.file, struct.pack("<H", value & 0xFFFF), offset)
 
-    def make_available(self, head: int, length: int = 16) -> None:
-        """A request of one descriptor; the back-end is kicked."""
-        os.pwrite(self.file, struct.pack("<QIHH", GUEST + 0x8000, length, 0, 0), TABLE + 16 * head)
+    def make_available(self, head: int, length: int = 16, flags: int = 0) -> None:
+        """A request of one descriptor; the back-end is kicked. ``flags`` 2: for the device to write into."""
+        os.pwrite(self.file, struct.pack("<QIHH", GUEST + 0x8000, length, flags, 0), TABLE + 16 * head)
         self.word(AVAILABLE + 4 + 2 * (self.available % RING), head)
         self.available += 1
         self.word(AVAILABLE + 2, self.available)

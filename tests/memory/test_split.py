@@ -38,13 +38,21 @@ def test_indices(available: int, used: int, in_flight: int, full: bool) -> None:
     assert (ring.used_event, ring.available_event) == (None, None)
 
 
-@pytest.mark.parametrize("available, used", [(20, 2), (2, 3)])
-def test_indices_that_cannot_be(available: int, used: int) -> None:
+@pytest.mark.parametrize(
+    "available, used, problem",
+    [
+        (20, 2, "available index 20 is 18 ahead of used index 2 in a ring of 8"),
+        (2, 3, "used index 3 is 1 ahead of available index 2"),
+        # vhost-device-scsi 0.1.0 goes on where it was before its ring was stopped and begun anew
+        (1, 261, "used index 261 is 260 ahead of available index 1"),
+    ],
+)
+def test_indices_that_cannot_be(available: int, used: int, problem: str) -> None:
     guest = Guest()
     indices(guest, available, used)
     ring = seen(guest)
     assert (ring.available, ring.used, ring.in_flight) == (available, used, None)
-    assert f"available index {available} is {(available - used) & 0xFFFF} ahead" in ring.problem
+    assert ring.problem == problem
 
 
 def test_flags_without_event_indices() -> None:

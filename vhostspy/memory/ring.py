@@ -147,7 +147,9 @@ def _split(ring: Ring, known: state.Ring, memory: Space) -> Ring:
     size = ring.size
     in_flight = (made - done) & 0xFFFF
     problem = ""
-    if in_flight > size:
+    if in_flight > size and in_flight >= 0x8000:
+        problem = f"used index {done} is {0x10000 - in_flight} ahead of available index {made}"
+    elif in_flight > size:
         problem = f"available index {made} is {in_flight} ahead of used index {done} in a ring of {size}"
     return ring._replace(
         available=made,
