@@ -195,6 +195,14 @@ def test_findings_stand_below_their_message() -> None:
     ]
 
 
+def test_the_summary_of_all_says_how_many_a_filter_has_shown() -> None:
+    assert "10 messages, 2 shown, 1.9 ms, 1 unanswered" in shown(session(), query="fds", summary=True)
+    assert "10 messages, 3 shown, 1.9 ms, 1 unanswered" in shown(
+        session(), query="pending || ack || no == 1", summary=True
+    )
+    assert "10 messages, 1.9 ms, 1 unanswered" in shown(session(), summary=True)
+
+
 def test_the_summary_counts_any_number_of_unknown_messages() -> None:
     conversation = Conversation()
     for number in range(100, 1200):
@@ -236,7 +244,7 @@ def test_the_summary() -> None:
     conversation = session()
     assert shown(conversation, query="no > 99", summary=True) == [
         "",
-        "10 messages, 1.9 ms, 1 unanswered",
+        "10 messages, none shown, 1.9 ms, 1 unanswered",
         "",
         "session 1",
         "  front-end  qemu (7), a.sock",

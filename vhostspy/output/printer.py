@@ -69,6 +69,8 @@ class Printer:
     def __init__(self, show: Show, pipeline: Pipeline, write: Callable[[str], object]) -> None:
         self.pipeline = pipeline
         self.summary = Summary() if show.summary else None
+        if self.summary is not None and show.filter is not None:
+            self.summary.matched = 0
         #: what the rules have found so far
         self.report = Report()
         self._baseline = show.baseline
@@ -129,7 +131,12 @@ class Printer:
         if self._held is not None:
             self._hold(message, self._held)
         elif self._filter(message):
-            self._write(self._line(message))
+            self._matches(message)
+
+    def _matches(self, message: Message) -> None:
+        if self.summary is not None and self.summary.matched is not None:
+            self.summary.matched += 1
+        self._write(self._line(message))
 
     def _event(self, event: Event) -> None:
         if event.event == "sample" and not (event.findings or self._form.samples):
@@ -160,4 +167,4 @@ class Printer:
         while queue and queue[0].answered is not None:
             held = queue.popleft()
             if self._filter is None or self._filter.settled(held.message, bool(held.answered)):
-                self._write(self._line(held.message))
+                self._matches(held.message)

@@ -41,6 +41,8 @@ class Summary:
         self.awaited: dict[tuple[int, int], str] = {}
         self.unanswered = 0
         self.failed = 0
+        #: with a filter, how many matched; all are counted
+        self.matched: int | None = None
         self.findings: dict[str, int] = {}
 
     def add(self, message: Message) -> None:
@@ -124,6 +126,8 @@ class Summary:
         parts = [plural(self.messages, "message")]
         if len(sessions) > 1:
             parts[0] += f" in {max(sessions)} sessions"
+        if self.matched is not None:
+            parts.append(f"{self.matched or 'none'} shown")
         if self.messages > 1:
             parts.append(duration(self.duration_ns))
         if self.failed:
