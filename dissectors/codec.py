@@ -107,7 +107,7 @@ def encode_header(channel: Channel, fields: Mapping[str, int], byte_order: ByteO
     return plan(channel.header.layout, byte_order).write(fields)
 
 
-def info_line(message: Message, reply: bool, decoded: Decoded, context: Context = NOTHING_KNOWN) -> str:
+def info_line(message: Message, reply: bool, decoded: Decoded) -> str:
     """What matters of a message, for a list; may be empty."""
     if decoded.missing:
         return f"{number_of(decoded.missing, 'byte')} missing"

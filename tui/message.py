@@ -68,7 +68,7 @@ def _message(
         subject=message.name or "",
         octets=(0, len(message.data)),
     )
-    yield _way(feed, message, other, width)
+    yield _way(feed, message, other)
     if mark is not None:
         yield from wrapped(escape(mark) or "marked", "title", width, first=[("◆ ", "title")], key=("mark",))
     yield from _remarks(message, width)
@@ -100,7 +100,7 @@ def _message(
         yield from wrapped(row_.source, "dim", width, key=("source",), subject=row_.name)
 
 
-def _way(feed: Feed, message: Message, other: int | None, width: int) -> Line:
+def _way(feed: Feed, message: Message, other: int | None) -> Line:
     """What kind of message it is, and where its other half is."""
     time = seconds(message.monotonic_ns - feed.start_ns)
     spans: list[Span] = [(f"#{message.no}  {time} s  ", "dim")]

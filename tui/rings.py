@@ -35,11 +35,11 @@ def rings_lines(
         lines = [*lines, BLANK]
     said = _said(feed, row, session)
     for index, ring in sorted(session.rings.items()):
-        lines += [*_ring(feed, session, index, ring, item.monotonic_ns), *_history(feed, said.get(index, ())), BLANK]
+        lines += [*_ring(feed, session, index, ring), *_history(feed, said.get(index, ())), BLANK]
     return lines
 
 
-def _ring(feed: Feed, session: Session, number: int, ring: Ring, now_ns: int) -> Iterator[Line]:
+def _ring(feed: Feed, session: Session, number: int, ring: Ring) -> Iterator[Line]:
     state = _state(ring)
     yield line(
         (f"ring {number}  ", "strong"),

@@ -92,7 +92,7 @@ def timeline_lines(feed: Feed, shown: Stretch, width: int) -> list[Line]:
             before = item.monotonic_ns
             lines += _message(feed, shown, row, item, step)
         else:
-            lines.append(_event(feed, item, row, count, step))
+            lines.append(_event(feed, item, row))
     return lines
 
 
@@ -163,7 +163,7 @@ def _label(message: Message) -> str:
     return f"{number}{name} {info}{fds}".replace("  ", " ").rstrip()
 
 
-def _event(feed: Feed, event: Event, row: int, count: int, step: int) -> Line:
+def _event(feed: Feed, event: Event, row: int) -> Line:
     time = seconds(event.monotonic_ns - feed.start_ns) if feed.start_ns and event.monotonic_ns >= feed.start_ns else ""
     text = escape(event.text) or escape(event.event)
     return line((f"{time:>{_TIME - 2}}  ", "dim"), (f"┄┄ {text}", "note"), key=("row", row), row=row)

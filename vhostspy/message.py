@@ -183,7 +183,7 @@ class Message(_Message):
         if decoded.missing and self.snapped:
             # it was there, the capture only did not keep it
             decoded = decoded._replace(rest=b"", missing=0)
-        return codec.info_line(self.row, self.is_reply, decoded, self.context)
+        return codec.info_line(self.row, self.is_reply, decoded)
 
     @property
     def failed(self) -> bool:

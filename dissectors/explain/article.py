@@ -138,7 +138,7 @@ HEAD = ("offset", "bytes", "type", "member", "")
 _RIGHT = frozenset({0, 1})
 
 
-def structure(layout: Layout, what: str = "", used_by: tuple[str, ...] = ()) -> Section:
+def structure(layout: Layout, what: str = "") -> Section:
     """The layout as a table."""
     conditions = [*map(condition, layout.needs)]
     if layout.when is not None:

@@ -54,7 +54,7 @@ def test_octets_that_went_wrong_are_written_the_same(sample: Sample, data: st.Da
     row = next(each for each in rows if each.name == sample.message and sample.id in (None, each.id))
     decoded = codec.decode(row, sample.kind == "reply", bytes(payload), context, sample.byte_order)
     assert codec.encode(row, sample.kind == "reply", decoded.fields, context, sample.byte_order) == payload
-    assert codec.info_line(row, sample.kind == "reply", decoded, context).isprintable()
+    assert codec.info_line(row, sample.kind == "reply", decoded).isprintable()
 
 
 @given(st.sampled_from(ROWS), st.booleans(), payloads, contexts)
@@ -63,7 +63,7 @@ def test_names_are_of_members_and_the_line_is_a_line(
 ) -> None:
     decoded = codec.decode(row, reply, payload, context)
     assert decoded.names.keys() <= decoded.fields.keys()
-    assert codec.info_line(row, reply, decoded, context).isprintable()
+    assert codec.info_line(row, reply, decoded).isprintable()
 
 
 @given(st.sampled_from(ROWS), st.booleans(), payloads, contexts)

@@ -74,7 +74,7 @@ def test_members_are_written_as_octets(sample: Sample) -> None:
 @each_sample
 def test_the_line_says_what_matters(sample: Sample) -> None:
     decoded = decode(sample, octets(sample))
-    assert codec.info_line(row(sample), sample.kind == "reply", decoded, sample.context) == sample.info
+    assert codec.info_line(row(sample), sample.kind == "reply", decoded) == sample.info
 
 
 @each_sample

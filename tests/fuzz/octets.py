@@ -50,7 +50,7 @@ def payload(octets: bytes) -> None:
     decoded = codec.decode(row, reply, came, context, order)
     assert codec.encode(row, reply, decoded.fields, context, order) == came
     assert decoded.names.keys() <= decoded.fields.keys()
-    assert codec.info_line(row, reply, decoded, context).isprintable()
+    assert codec.info_line(row, reply, decoded).isprintable()
 
 
 def payload_seeds() -> Iterator[bytes]:

@@ -338,17 +338,14 @@ class Index:
         """(rule, severity) -> how often, in what was studied so far."""
         return self._study.counts
 
-    def rows_with_findings(self, least: int = 1) -> Sequence[int]:
-        """Rows with a finding of that severity (1 note, 2 warning, 3 error) or worse, in order."""
-        return self._study.found[least]
-
     def next_finding(self, row: int, least: int = 1) -> int | None:
-        """The first row behind ``row`` with such a finding."""
+        """The first row behind ``row`` with a finding of that severity (1 note, 2 warning, 3 error) or worse."""
         rows = self._study.found[least]
         at = bisect_right(rows, row)
         return rows[at] if at < len(rows) else None
 
     def previous_finding(self, row: int, least: int = 1) -> int | None:
+        """The last such row before ``row``."""
         rows = self._study.found[least]
         at = bisect_left(rows, row)
         return rows[at - 1] if at else None
