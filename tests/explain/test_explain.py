@@ -289,6 +289,8 @@ def test_without_a_name_all_is_listed_by_group(capsys: pytest.CaptureFixture[str
     for heading in ("vhost-user, protocol features", "virtio devices", "vfio-user, main channel"):
         assert f"\n{heading}\n" in out
     assert " 12 SET_VRING_KICK " in out
+    structures = out.partition("vhost-user, structures\n")[2].partition("\n\n")[0]
+    assert structures.count("vring state") == 1
 
 
 def json_lines(capsys: pytest.CaptureFixture[str], *words: str) -> list[dict[str, Any]]:

@@ -105,7 +105,8 @@ def _contents(book: Book, width: int, paint: Paint) -> Iterator[str]:
         yield paint(group, "title")
         size = max(len(subject.number) for subject in subjects)
         cells = [f"{subject.number:>{size}} {subject.name}".lstrip(" " * (not size)) for subject in subjects]
-        yield from explain.columns(cells, width)
+        # several structures may have one name, under which all of them are found
+        yield from explain.columns(list(dict.fromkeys(cells)), width)
 
 
 def _paint() -> Paint:
