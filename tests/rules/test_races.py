@@ -57,22 +57,32 @@ def test_started_long_before_it_is_enabled(pause: int, wrong: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    "counts, enabled, wrong",
+    "counts, used, wrong",
     [
-        pytest.param((0, 1, 0), False, True, id="taken while disabled"),
-        pytest.param((0, 1, 1), False, False, id="it stays"),
-        pytest.param((0, 0, 0), False, False, id="none came"),
-        pytest.param((0, 1, 0), True, False, id="taken once enabled"),
+        pytest.param((0, 1, 0), (7, 7, 7, 7), True, id="taken while disabled, and nobody looked again"),
+        pytest.param((0, 1, 0), (7, 8, 9, 9), False, id="taken while disabled, and looked at when it was enabled"),
+        pytest.param((0, 1, 0), (9, 9, 9, 9), False, id="taken while disabled, and nothing was there"),
+        pytest.param((0, 1, 1), (7, 7, 7, 7), False, id="it stays"),
+        pytest.param((0, 0, 0), (7, 7, 7, 7), False, id="none came"),
     ],
 )
-def test_a_kick_that_is_taken_while_the_ring_is_disabled(counts: tuple[int, ...], enabled: bool, wrong: bool) -> None:
+def test_a_kick_that_is_taken_while_the_ring_is_disabled(
+    counts: tuple[int, ...], used: tuple[int, ...], wrong: bool
+) -> None:
     """rust-vmm/vhost #247: a restored guest hung, as nobody looked at the ring once it was enabled."""
     talk = with_memory()
     set_up(talk)
     no = kick(talk).no
-    for at, count in enumerate(counts):
-        if enabled and at == len(counts) - 1:
-            talk.front_end("SET_VRING_ENABLE", index=0, num=1)
-        ring = {"ring": 0, "layout": "split", "size": 256, "started": True, "enabled": False, "kick_count": count}
+
+    def look(enabled: bool, count: int, index: int) -> None:
+        ring = {"ring": 0, "layout": "split", "size": 256, "started": True, "enabled": enabled, "kick_count": count,
+                "available": 9, "used": index, "in_flight": 9 - index}  # fmt: skip
         talk.event("sample", rings=[ring])
+        talk.pause(SECOND // 2)
+
+    for count in counts:
+        look(False, count, used[0])
+    talk.front_end("SET_VRING_ENABLE", index=0, num=1)
+    for index in used:
+        look(True, counts[-1], index)
     assert broken(talk, "VU-RACE-04") == [("warning", BACK, no)] * wrong

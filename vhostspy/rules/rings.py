@@ -126,7 +126,7 @@ def _news(moment: Moment, ring: Ring, still: Still, severity: Severity) -> bool:
     return True
 
 
-def _stuck(moment: Moment) -> list[tuple[Ring, Still, int]]:
+def stuck(moment: Moment) -> list[tuple[Ring, Still, int]]:
     """The rings in which something waits that should not, with the time that it has."""
     found = []
     for ring, still in _standing(moment):
@@ -164,7 +164,7 @@ def _kick_lost(ring: Ring, still: Still) -> int | None:
 )  # fmt: skip
 def stands_still(moment: Moment) -> Outcome:
     breaches = []
-    for ring, still, for_ns in _stuck(moment):
+    for ring, still, for_ns in stuck(moment):
         if _kick_lost(ring, still) is not None:
             continue
         busy = _knows_all(ring) and for_ns < SLOW_NS
@@ -195,7 +195,7 @@ def stands_still(moment: Moment) -> Outcome:
 )  # fmt: skip
 def kick_lost(moment: Moment) -> Outcome:
     breaches = []
-    for ring, still, for_ns in _stuck(moment):
+    for ring, still, for_ns in stuck(moment):
         who = _kick_lost(ring, still)
         # a device may be busy with the first of them, and say so only when it is done
         says = still.says or moment.memory.peers.known(BACK_END, _SAY) is not None
