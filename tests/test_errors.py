@@ -6,7 +6,7 @@ import pytest
 
 from vhostspy.cli import COMMANDS, main
 from vhostspy.dissectors import virtio
-from vhostspy.errors import alike, nearest
+from vhostspy.nearest import alike, nearest
 
 DEVICES = [name for device in virtio.DEVICES.values() for name in (device.name, *device.aliases)]
 OPTIONS = ["--listen", "--connect", "--write", "--json", "--junit", "--filter", "--once", "--quiet", "--as", "--hex"]

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from textual.app import SystemCommand
 from textual.screen import Screen as TextualScreen
 
-from vhostspy.errors import Failure, nearest
+from vhostspy.errors import Failure
 from vhostspy.filter import Filter
 from vhostspy.message import Event, Finding
+from vhostspy.nearest import nearest
 from vhostspy.output.units import escape, plural
 from vhostspy.session.state import Session
 

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from vhostspy.errors import nearest
+from vhostspy.nearest import nearest
 
 from .columns import COLUMNS
 from .export import FORMS

@@ -13,7 +13,8 @@ import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
-from vhostspy.errors import Failure, WrongUse, nearest
+from vhostspy.errors import Failure, WrongUse
+from vhostspy.nearest import nearest
 
 #: behind a name that is none, and near no other: of these there are too many for --help
 _LISTED = "; vhostspy explain lists them"
@@ -190,6 +191,13 @@ def load_dissectors(paths: Sequence[str]) -> None:
 
 def add_rule_arguments(parser: argparse._ActionsContainer) -> None:
     """What the rules are asked, and what becomes of their findings; the same words wherever there are findings."""
+    add_choice_of_rules(parser)
+    parser.add_argument("--baseline", metavar="FILE", help="say nothing of the findings that this file accepts")
+    parser.add_argument("--junit", metavar="FILE", type=written, help="also write the findings as JUnit XML")
+
+
+def add_choice_of_rules(parser: argparse._ActionsContainer) -> None:
+    """What the rules are asked."""
     parser.add_argument(
         "--disable", metavar="RULE", action="append", type=rules, default=[],
         help="leave these rules out, by id, with commas or * (vhostspy explain RULE)",
@@ -199,8 +207,6 @@ def add_rule_arguments(parser: argparse._ActionsContainer) -> None:
         help="who an end is, such as front-end=qemu, where it is not to be told from what it sends; unknown: nobody "
         "whose habits are excused",
     )  # fmt: skip
-    parser.add_argument("--baseline", metavar="FILE", help="say nothing of the findings that this file accepts")
-    parser.add_argument("--junit", metavar="FILE", type=written, help="also write the findings as JUnit XML")
 
 
 def rules(text: str) -> frozenset[str]:

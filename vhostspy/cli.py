@@ -137,7 +137,7 @@ def dispatch(arguments: list[str]) -> int:
     if name not in COMMANDS and name not in OWN_COMMANDS:
         import os
 
-        from vhostspy.errors import nearest
+        from vhostspy.nearest import nearest
 
         if os.path.isfile(name):
             return complain(

@@ -11,7 +11,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
-from vhostspy.errors import WrongUse, nearest
+from vhostspy.errors import WrongUse
+from vhostspy.nearest import nearest
 
 
 class Scenario(NamedTuple):

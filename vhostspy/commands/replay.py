@@ -16,8 +16,8 @@ from vhostspy.errors import WrongUse
 from vhostspy.output.stream import let_go
 from vhostspy.output.units import escape, plural
 from vhostspy.replay import Outcome, report
-from vhostspy.replay.player import SIDES
 from vhostspy.replay.script import SET_UP
+from vhostspy.replay.settings import SIDES
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -44,7 +44,8 @@ exit status:
 
 def add_arguments(parser: ArgumentParser) -> None:
     from vhostspy.arguments import device, one_of, written
-    from vhostspy.replay.player import ACCEPT_S, ANSWER_S, CONNECT_S, FRONT_END_S
+    from vhostspy.replay.meeting import ACCEPT_S, CONNECT_S
+    from vhostspy.replay.settings import ANSWER_S, FRONT_END_S
 
     parser.epilog = MORE
     parser.add_argument("file", metavar="FILE", nargs="?", help="a capture (vhostspy's --write makes one)")

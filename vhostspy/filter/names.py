@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from vhostspy.dissectors import registry, virtio
 from vhostspy.dissectors.rows import member_names, with_nested
-from vhostspy.errors import alike
 from vhostspy.message import Message, end_name
+from vhostspy.nearest import alike
 
 from .words import FilterError, Token
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from vhostspy.errors import alike
+from vhostspy.nearest import alike
 
 from .compare import (
     all_of,

@@ -113,7 +113,7 @@ def _bits(texts: Iterable[str], known: Mapping[str, Mapping[int, list[str]]], de
             name = bare
         places = known.get(name)
         if places is None:
-            from vhostspy.errors import nearest
+            from vhostspy.nearest import nearest
 
             raise WrongUse(
                 f"{item} is no {what} that vhostspy knows{nearest(name, known)}; a bit's number will do as well"

@@ -7,7 +7,8 @@ came of it is a value (``outcome``). ``replay`` is all of it in one call.
 from __future__ import annotations
 
 from .outcome import Mismatch, Outcome
-from .player import Settings, play, replay
+from .player import play, replay
 from .script import Part, Script
+from .settings import Settings
 
 __all__ = ["Mismatch", "Outcome", "Part", "Script", "Settings", "play", "replay"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 from collections.abc import Mapping, Sequence
 from time import monotonic, monotonic_ns
-from typing import TYPE_CHECKING
 
 from vhostspy.compare import Strictness
 from vhostspy.compare.message import named
@@ -18,12 +17,10 @@ from .matching import ANY_TIME, WORK
 from .outcome import Played
 from .scene import Over, Place, Scene, Turn
 from .script import Part, said
+from .settings import Settings
 from .speaking import Speaker
 from .store import Identity, Store
 from .wire import Wire
-
-if TYPE_CHECKING:
-    from .player import Settings
 
 #: how long a peer may take to close once all is done, and how long what it said besides is waited for, in seconds
 _CLOSE_S, _LINGER_S = 2.0, 0.1

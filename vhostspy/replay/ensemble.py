@@ -14,7 +14,6 @@ import socket
 from collections import deque
 from collections.abc import Mapping, Sequence
 from time import monotonic
-from typing import TYPE_CHECKING
 
 from vhostspy.dissectors.rows import FRONT_END
 
@@ -24,11 +23,9 @@ from .meeting import LONGEST_PAUSE_S, Meeting, has_spoken
 from .outcome import Played
 from .scene import Place
 from .script import Part
+from .settings import Settings
 from .stage import LONGEST_S
 from .store import Identity, Store
-
-if TYPE_CHECKING:
-    from .player import Settings
 
 
 class Ensemble:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from time import monotonic
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from vhostspy.compare import Difference
 from vhostspy.message import Message, end_name
@@ -16,11 +16,9 @@ from .log import Log
 from .matching import Expected
 from .outcome import Mismatch
 from .script import Part
+from .settings import Settings
 from .stage import Stage
 from .store import Store
-
-if TYPE_CHECKING:
-    from .player import Settings
 
 
 class Place(NamedTuple):

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from vhostspy.dissectors import virtio
 from vhostspy.dissectors.rows import Field, Layout, Message, Names, Word
-from vhostspy.errors import nearest
+from vhostspy.nearest import nearest
 
 
 def by_number(row: Message, reply: bool, members: Mapping[str, object], device: str | None) -> dict[str, object]:

@@ -20,8 +20,8 @@ from vhostspy.dissectors import codec, registry
 from vhostspy.dissectors.codec import ByteOrder
 from vhostspy.dissectors.rows import BACK_END, FRONT_END, Header
 from vhostspy.dissectors.rows import Message as Row
-from vhostspy.errors import nearest
 from vhostspy.message import Finding, Message, end_name
+from vhostspy.nearest import nearest
 from vhostspy.pipeline import Item, Pipeline
 from vhostspy.replay.log import Log, rows_of
 from vhostspy.replay.wire import Wire
