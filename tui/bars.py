@@ -136,7 +136,6 @@ class Prompt(Vertical):
         self._completer: Completer = lambda text: []
         self._choices: list[str] = []
         self._choice = -1
-        self._typed = ""
         self._at = 0
         self._own = False
 
@@ -166,7 +165,6 @@ class Prompt(Vertical):
         self._completer = complete or (lambda text: [])
         self.query_one("#what", Static).update(f" {what} ")
         self.display = True
-        self._typed = ""
         self._choice = -1
         self._at = len(self.histories.get(what, ()))
         self.line.value = text

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from vhostspy.capture.reader import CaptureError, Reader
 from vhostspy.capture.record import EVENT
 from vhostspy.commands.show import new_printer, write_junit
+from vhostspy.launch.viewers import BROKEN
 from vhostspy.message import Event
 from vhostspy.output.stream import Output
 
@@ -35,8 +36,6 @@ LAG_NS = 250_000_000
 #: records between two words to the relay about how far we are
 _STRIDE = 512
 _COPY_BLOCK = 1 << 20
-#: how a view ends that found an error where there may be none; no interpreter ends so by itself
-BROKEN = 10
 
 
 def add_arguments(parser: ArgumentParser) -> None:

@@ -31,7 +31,7 @@ class Disk:
         self.serial = serial.encode()[:ID_SIZE].ljust(ID_SIZE, b"\0")
         self.writeback = True
         #: requests answered, and sectors written and read by them
-        self.requests = self.sectors_written = self.sectors_read = 0
+        self.requests = self.sectors_read = 0
 
     @property
     def sectors(self) -> int:
@@ -91,7 +91,6 @@ class Disk:
             self.sectors_read += length // SECTOR
             return OK, length
         self.octets[start : start + length] = gather(memory, data_out)
-        self.sectors_written += length // SECTOR
         return OK, 0
 
 

@@ -20,7 +20,7 @@ from vhostspy.pipeline import Item, Pipeline, Snapshot
 from vhostspy.session.state import Session
 
 from .checkpoints import Checkpoints
-from .columns import AWAITED, ODD, ROWS, SEVERITY, Columns
+from .columns import AWAITED, ODD, ROWS, Columns
 from .scan import Records
 
 if TYPE_CHECKING:
@@ -197,9 +197,6 @@ class Study:
     def stretch(self, start: int) -> Stretch:
         """The rows from such a checkpoint on."""
         return Stretch(start, self.checkpoints[start // STRIDE])
-
-    def severity(self, row: int) -> int:
-        return self.columns.state[row] & SEVERITY
 
 
 class Stretch:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from .target import Target
 
-#: the exit status of a view that found an error under --strict (commands/view.py)
+#: how a view ends that found an error where there may be none; no interpreter ends so by itself
 BROKEN = 10
 #: how long viewers may take to print what is left
 VIEWERS_S = 30.0

@@ -23,12 +23,10 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-    from vhostspy.capture.lane import Lane
     from vhostspy.dissectors.rows import Channel as ChannelRow
 
     from .channel import Channel
     from .held import Whole
-    from .nowhere import NoLane
 
 
 class Passing:
@@ -51,7 +49,7 @@ class Passing:
         self.channel = channel
         self.sender = sender
         self.loop = session.loop
-        self.lane: Lane | NoLane = session.lane(channel, sender)
+        self.lane = session.lane(channel, sender)
         self.outlet = Outlet(session.loop, target, changed, lost, session.fault)
         self._sendmsg = target.sendmsg
         self._header = 0

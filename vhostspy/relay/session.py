@@ -24,6 +24,9 @@ from .policy import PASSED, Injection, Policy, Verdict
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from vhostspy.capture.lane import Lane
+
+    from .nowhere import NoLane
     from .pairing import Relay
 
 #: how long nested channels may outlive the main one
@@ -68,9 +71,9 @@ class Session:
 
     # -- what channels ask for ----------------------------------------------------------------------------------------
 
-    def lane(self, channel: Channel, sender: int) -> Any:
+    def lane(self, channel: Channel, sender: int) -> Lane | NoLane:
         """Where a direction's messages are recorded."""
-        lane = self.loop.writer.lane(
+        lane: Lane | NoLane = self.loop.writer.lane(
             channel.kind, sender, self.number, channel.number, channel.protocol, channel.row, previous=self.previous
         )
         if self.keeper is not None and channel.kind == "main" and channel.protocol == "vhost-user":
