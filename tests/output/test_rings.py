@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from vhostspy.memory.chain import Buffer, Chain
-from vhostspy.output.rings import chain_line
+from vhostspy.memory.ring import Ring
+from vhostspy.output.rings import chain_line, table
 
 
 @pytest.mark.parametrize(
@@ -25,3 +26,22 @@ from vhostspy.output.rings import chain_line
 )
 def test_a_chain(chain: Chain, text: str) -> None:
     assert chain_line(chain) == text
+
+
+def below(ring: Ring, requests: list[str], chains: list[Chain]) -> list[str]:
+    lines = table([ring], requests={0: requests}, chains={0: chains})
+    return [line.strip() for line in lines[2:]]
+
+
+def test_what_is_in_flight_below_its_ring() -> None:
+    ring = Ring(0, "split", 64, True, True, 64, 0, 64)
+    assert below(ring, ["4096 to write"] * 8, []) == ["4096 to write, 8 times", "and 56 more"]
+    mixed = ["read 8 sectors at 0", "read 8 sectors at 0", "flush"]
+    assert below(ring._replace(in_flight=3), mixed, []) == ["read 8 sectors at 0, 2 times", "flush"]
+    chains = [Chain(head, (Buffer(0x1000, 16, False),)) for head in (4, 3)]
+    assert below(ring._replace(in_flight=2), mixed[:2], chains) == [
+        "read 8 sectors at 0", "chain 4: reads 16 at 0x1000", "read 8 sectors at 0", "chain 3: reads 16 at 0x1000",
+    ]  # fmt: skip
+    assert below(ring._replace(in_flight=0), [], []) == []
+    # of a packed ring only descriptors are counted
+    assert below(ring._replace(layout="packed"), ["4096 to write"], []) == ["4096 to write"]

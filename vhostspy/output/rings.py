@@ -37,11 +37,26 @@ def table(
                  enumerate(zip(row, widths, strict=True))]  # fmt: skip
         lines.append("  ".join(cells).rstrip())
         if at:
-            number = rings[at - 1].number
-            for text, chain in zip_longest(requests.get(number, ()), chains.get(number, ())):
-                lines += [] if text is None else [f"        {escape(text)}"]
-                lines += [] if chain is None else [f"        {'' if text is None else '    '}{chain_line(chain)}"]
+            ring = rings[at - 1]
+            below = _in_flight(ring, requests.get(ring.number, ()), chains.get(ring.number, ()))
+            lines += [f"        {line}" for line in below]
     return lines
+
+
+def _in_flight(ring: Ring, requests: Sequence[str], chains: Sequence[Chain]) -> Iterator[str]:
+    """A line a chain; requests that read alike share one."""
+    if chains:
+        for text, chain in zip_longest(requests, chains):
+            yield from () if text is None else (escape(text),)
+            yield from () if chain is None else (f"{'' if text is None else '    '}{chain_line(chain)}",)
+    else:
+        for text, alike in groupby(requests):
+            count = len(list(alike))
+            yield escape(text) + (f", {count} times" if count > 1 else "")
+    told = max(len(requests), len(chains))
+    more = (ring.in_flight or 0) - told
+    if told and more > 0 and ring.layout == "split":
+        yield f"and {more} more"
 
 
 def chain_line(chain: Chain) -> str:
