@@ -13,14 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vhostspy import rules
-from vhostspy.capture.record import Descriptor
+from vhostspy.capture.record import DROPPED, Descriptor
 from vhostspy.message import Message
+from vhostspy.relay.policy import by_flags
 from vhostspy.rules.catalogue import BY_ID, MODULES, RULES, rules_of
 from vhostspy.rules.document import ELSEWHERE, WAITING, markdown
 from vhostspy.rules.peers import DIALECTS
 
 from ..pipeline.conversation import KICK, RAM
-from .talk import Talk, found
+from .talk import Talk, broken, features, found
 
 
 def test_ids_are_unique() -> None:
@@ -53,6 +54,19 @@ def test_what_vhostspy_itself_sends_is_nobodys_fault() -> None:
     talk = Talk()
     talk.octets(pack("<III", 0, 0, 0), sender=2)
     assert found(talk) == []
+
+
+def test_what_reaches_nobody_is_held_against_nobody() -> None:
+    """A back-end goes, and its front-end has said more already: a ring's size, which nobody keeps, then its kick."""
+    talk = Talk()
+    features(talk)
+    size, kick = pack("<IIIII", 8, 1, 8, 0, 64), pack("<IIIQ", 12, 1, 8, 0)
+    talk.octets(size, flags=DROPPED)
+    talk.octets(kick, fds=(KICK,), flags=DROPPED)
+    assert not broken(talk, "VU-VR-09")
+    # one that a policy has taken away was meant for somebody
+    talk.octets(kick, fds=(KICK,), flags=DROPPED | by_flags("drop"))
+    assert broken(talk, "VU-VR-09") == [("error", 0, talk.no)]
 
 
 def test_what_is_remembered_ends_with_the_session() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Sequence
 
-from vhostspy.capture.record import INJECTED, SNAPPED
+from vhostspy.capture.record import BY_SHIFT, DROPPED, INJECTED, SNAPPED
 from vhostspy.message import Event, Finding, Message
 from vhostspy.session.state import Session
 
@@ -63,6 +63,8 @@ class Rules:
         """What is wrong with a message that leads from the session ``before`` to the one ``after``."""
         if message.sender not in (0, 1) or message.marks & INJECTED:
             return ()  # not the peers' doing
+        if message.marks & DROPPED and not message.marks >> BY_SHIFT:
+            return ()  # nobody was there to take it: it has set nothing up that what comes behind it would need
         key = (message.protocol, message.channel, message.sender, message.kind, message.id, message.name)
         listeners = self._slots.get(key) or self._listeners(key, message)
         if not listeners.any:
