@@ -24,10 +24,16 @@ if TYPE_CHECKING:
     from vhostspy.rules.engine import Rules
 
 
+MORE = """
+exit status:
+  0  all was read        2  wrong use, or a capture that is damaged
+"""
+
+
 def add_arguments(parser: ArgumentParser) -> None:
     from vhostspy.arguments import LINES, add_output_arguments, add_rule_arguments
 
-    parser.epilog = LINES
+    parser.epilog = LINES + MORE
     parser.add_argument("file", metavar="FILE", help="a capture; - is standard input")
     add_output_arguments(parser)
     parser.add_argument("--validate", action="store_true", help="say below each message what is wrong with it")

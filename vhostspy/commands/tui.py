@@ -21,24 +21,36 @@ if TYPE_CHECKING:
     from vhostspy.tui.live import Relay
 
 
-def add_arguments(parser: ArgumentParser) -> None:
-    from vhostspy.arguments import add_rule_arguments, device
+MORE = """\
+examples:
+  vhostspy tui session.pcapng
+        a capture
+  vhostspy tui a.sock
+        the relay that listens there
+  vhostspy --listen a.sock --connect b.sock --tui
+        a relay of its own
 
+On the screen ? lists every key; docs/tui.md tells more.
+"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    from vhostspy.arguments import add_choice_of_rules, device
+
+    parser.epilog = MORE
     parser.add_argument(
         "file", metavar="FILE|PATH", nargs="?",
         help="a capture; or the --listen path of a running relay, to watch it (without: the only one that runs)",
     )  # fmt: skip
     parser.add_argument("-Y", "--filter", metavar="FILTER", help="begin with the messages that match (docs/filters.md)")
     parser.add_argument("--device", metavar="TYPE", type=device, help="what the back-end is, where it cannot be told")
-    add_rule_arguments(parser)
+    add_choice_of_rules(parser)
 
 
 def run(options: Namespace) -> int:
     spare_collector()
     require_textual()
     require_terminal()
-    if options.junit or options.baseline:
-        raise WrongUse("--junit and --baseline are for vhostspy check")
     from vhostspy.filter import asked_for
 
     filter_ = asked_for(options.filter) if options.filter else None
