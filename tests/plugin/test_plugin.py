@@ -283,6 +283,19 @@ def test_a_program_that_does_not_start_is_told(pytester: pytest.Pytester) -> Non
     result.stdout.fnmatch_lines(["E*victim ended with status 1 before it made *", "E*no disk here: *"])
 
 
+def test_a_program_that_there_is_not_is_told_in_a_line(pytester: pytest.Pytester) -> None:
+    result = run(
+        pytester,
+        """
+        def test_it(vhostspy):
+            vhostspy.start("no-such-program", "{back_end}")
+        """,
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["E * no-such-program cannot be started: No such file or directory"])
+    result.stdout.no_fnmatch_line("*subprocess*")
+
+
 def test_a_recorded_front_end_is_played(pytester: pytest.Pytester) -> None:
     result = run(
         pytester,
