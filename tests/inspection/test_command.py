@@ -18,7 +18,7 @@ from vhostspy.commands.rings import MOST_FOUND, Live
 from vhostspy.inspection.sampling import put
 from vhostspy.rules.engine import Rules
 
-from .driver import GUEST, SET_MEM_TABLE, SET_VRING_CALL, Pair
+from .driver import GET_VRING_BASE, GUEST, SET_MEM_TABLE, SET_VRING_CALL, Pair
 
 
 @pytest.fixture
@@ -65,6 +65,19 @@ def test_json(pair: Pair, capsys: pytest.CaptureFixture[str]) -> None:
     assert (told["event"], told["session"]) == ("sample", 1)
     assert told["rings"][0]["available"] == 0
     assert "kind" not in told and told["text"]
+
+
+@pytest.mark.parametrize("long_ns, shown", [(1, True), (1 << 62, False)])
+def test_who_waits_for_an_answer_is_said(
+    pair: Pair, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, long_ns: int, shown: bool
+) -> None:
+    """The front-end hangs, though nothing is in flight."""
+    monkeypatch.setattr("vhostspy.commands.rings.LONG_NS", long_ns)
+    pair.set_up()
+    pair.say(GET_VRING_BASE, struct.pack("=II", 0, 0))
+    assert rings(pair) == 0
+    told = capsys.readouterr().out
+    assert ("  waiting    front-end for GET_VRING_BASE #10, since " in told) == shown
 
 
 def test_a_session_without_rings(pair: Pair, capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,6 +25,7 @@ from vhostspy.memory.ring import Ring
 from vhostspy.memory.sample import ring_facts, rings_of
 from vhostspy.message import Event, Finding, end_name
 from vhostspy.output.json import Json
+from vhostspy.output.overview import waiting_lines
 from vhostspy.output.rings import dirty_lines, inflight_lines, table
 from vhostspy.output.units import escape
 from vhostspy.pipeline import Pipeline
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 GLANCE_S = 0.1
 #: how often what passes is followed, and notifications are counted, between two looks
 STEP_S = 0.01
+#: an answer that is waited for so long is missed
+LONG_NS = 500_000_000
 #: earlier findings on the screen
 MOST_FOUND = 8
 _CLEAR = "\x1b[H\x1b[2J"
@@ -163,6 +166,8 @@ class Live:
                 continue
             rates = [self.progress.dirtied(seen.session.number, one, seen.monotonic_ns) for one in seen.dirty]
             more = [*inflight_lines(seen.inflight), *dirty_lines(seen.dirty, rates)]
+            if not ended:
+                more += map(str.strip, waiting_lines(seen.session, seen.monotonic_ns, LONG_NS))
             lines = block(seen.session, event, self._paces(seen), seen.requests, seen.chains, more, ended)
             at = time.strftime("%H:%M:%S", time.localtime(event.time_ns / 1e9))
             self.found += [f"{at} session {event.session} {finding_line(finding)}" for finding in event.findings]

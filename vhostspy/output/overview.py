@@ -213,10 +213,12 @@ def session_values(session: Session) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def waiting_lines(session: Session, now_ns: int) -> list[str]:
-    """Who waits for what at monotonic time ``now_ns``, and since when."""
+def waiting_lines(session: Session, now_ns: int, least_ns: int = 0) -> list[str]:
+    """Who waits for what at monotonic time ``now_ns``, and since when: ``least_ns`` or longer."""
     lines = []
     for request in outstanding(session.ledger):
+        if now_ns - request.monotonic_ns < least_ns:
+            continue
         name = request.name or f"message {request.id}"
         channel = "" if request.channel == "main" else f" on {request.channel}"
         asker = end_name(request.protocol, request.sender)
