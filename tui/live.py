@@ -29,6 +29,8 @@ _MOST_WORDS = 200
 _LONGEST = 1 << 16
 #: what a capture begins with; a relay that keeps none has given this part of its file back
 _BEGINS = b"\n\r\r\n"
+#: a file without a name that a relay has inherited
+_OWN = "/proc/self/fd/"
 
 
 class Relay:
@@ -43,8 +45,10 @@ class Relay:
         status, _ = asked("status")
         self.pid = int(status["pid"])
         self.names = (str(status["front_end"]), str(status["back_end"]))
-        #: the capture's path; "" if nothing is kept
+        #: the capture's path; "" if it has no name that anybody could use
         self.path = str(status["capture"])
+        if self.path.startswith(_OWN):
+            self.path = ""
         _, fds = asked("capture")
         self.fd = fds[0]
         self._handle = os.pidfd_open(self.pid)
@@ -112,9 +116,6 @@ class Started(Relay):
         said = self._wait_until_it_listens()
         super().__init__(self._found())
         self.words = said
-        if own is not None:
-            # it has no name that anybody could use
-            self.path = ""
 
     def _wait_until_it_listens(self) -> list[str]:
         """It says so. Raises Failure, or WrongUse, with its own words, where it ends instead."""
@@ -183,7 +184,7 @@ def start(words: Sequence[str], keeps: bool, passed: Sequence[int] = ()) -> Star
         return Started([*words, "-q"], None, passed)
     own = unnamed_file()
     try:
-        return Started([*words, "-q", "-w", f"/proc/self/fd/{own}"], own, passed)
+        return Started([*words, "-q", "-w", f"{_OWN}{own}"], own, passed)
     finally:
         os.close(own)
 

@@ -94,6 +94,9 @@ def test_pair_s_live(folder: Path) -> None:
         # the view stays usable
         again.press("g", "j", "j")
         again.wait_for("GET_FEATURES")
+        # its file never had a name, whoever watches it
+        again.press("q")
+        again.wait_for("What has passed is kept in no file, and would be lost.")
     finally:
         for each in (terminal, again):
             if each is not None:
