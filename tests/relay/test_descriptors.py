@@ -15,6 +15,7 @@ import pytest
 
 from vhostspy.capture import record
 from vhostspy.relay.descriptors import close_row
+from vhostspy.relay.direction import READS_ON
 from vhostspy.relay.outlet import PORTION, Outlet
 
 from .harness import (
@@ -34,6 +35,8 @@ from .harness import (
     unpacked,
     until,
 )
+
+SET_VRING_KICK = 12
 
 # halves of messages that come one after another belong together here
 pytestmark = pytest.mark.usefixtures("long_hold")
@@ -267,6 +270,21 @@ def test_a_descriptor_that_reaches_its_reader_is_closed_in_the_relay_soon(relaye
 
     until(ended, "the pipe's other end is closed")
     os.close(read_end)
+
+
+def test_a_burst_with_descriptors_leaves_the_other_end_its_turn(relayed: Relayed) -> None:
+    """The relay reads on behind descriptors, but not for ever."""
+    front, back = relayed.open()
+    greet(front, back)
+    with relayed.frozen():
+        for at in range(3 * READS_ON):
+            send(front, sized(20, SET_VRING_KICK), [at])
+        send(back, sized(20))
+    assert [receive(back).tags for _ in range(3 * READS_ON)] == [(at,) for at in range(3 * READS_ON)]
+    receive(front)
+    none_kept(relayed)
+    senders = [one.sender for one in messages(relayed.stop())]
+    assert senders.index(1) <= 1 + 1 + READS_ON
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS.values(), ids=DIRECTIONS)

@@ -6,7 +6,7 @@ anything about anything; in /proc that takes 15 µs. ``Facts`` does the two kind
 - an eventfd's id is in /proc only. The kernel makes that text anew at every read and looks the number up then, so one
   open file of fdinfo serves all: each eventfd is put into the place (``dup2``) that the file tells of.
 - a memfd's name never changes, and its inode number does not come again, so its entry is remembered by these and by
-  what may change.
+  what may change. Seals may not where one of them forbids others, as it does unless the memfd was made to be sealed.
 """
 
 from __future__ import annotations
@@ -22,10 +22,13 @@ from .record import Descriptor, pack_descriptor
 
 #: F_GET_SEALS, which type checkers do not always know
 _GET_SEALS: Final = 1034
+#: F_SEAL_SEAL: no other is added any more
+_FINAL: Final = 1
 _ACCESS: Final = {os.O_RDONLY: "r", os.O_WRONLY: "w", os.O_RDWR: "rw"}
 _EVENTFD_ROLES: Final = frozenset({"kick", "call", "err", "log-event", "irq"})
 _EVENTFD_NAME: Final = "anon_inode:[eventfd]"
-_INFO_SIZE: Final = 1024
+#: more than such a file of an eventfd has, and so little that Python need not ask malloc for it
+_INFO_SIZE: Final = 384
 #: inode (since Linux 5.14) and eventfd-id (since 5.2) in such a file
 _EVENTFD: Final = re.compile(rb"(?:\nino:\t(\d+))?\neventfd-count:[ 0-9a-f]+\neventfd-id: *(\d+)").search
 #: entries that are remembered
@@ -97,12 +100,18 @@ class Facts:
         """None: it is no memfd, or an odd one."""
         try:
             # mode, inode, device, links, owners and size in one slice
-            key = (role, os.fstat(fd)[:7], fcntl(fd, F_GETFL), fcntl(fd, _GET_SEALS))
+            key: tuple[object, ...] = (role, os.fstat(fd)[:7], fcntl(fd, F_GETFL))
+            known = self._known.get(key)
+            if known is not None:
+                return known
+            seals = fcntl(fd, _GET_SEALS)
         except OSError:
             return None
-        known = self._known.get(key)
-        if known is not None:
-            return known
+        if not seals & _FINAL:
+            key = *key, seals
+            known = self._known.get(key)
+            if known is not None:
+                return known
         described = describe(fd, role)
         if described.kind != "memfd":
             return None  # a file system may give the inode of a file that is gone to another

@@ -144,18 +144,12 @@ class Writer:
         lane = self.lane("", FROM_SPY, session, 0, protocol, previous=previous)
         lane.event("sample", text, data, wall_ns, mono_ns, SAMPLE)
 
-    def settle(self, most: int | None = None) -> None:
-        """Take the facts of the descriptors handed over, and close them. To be called when nothing else is ready.
-
-        most: end once so many were closed, so that what arrives meanwhile does not wait for all (about 5 µs each).
-        """
-        closed = 0
+    def settle(self) -> None:
+        """Take the facts of the descriptors handed over, and close them. To be called when nothing else is ready."""
         if not self.unsettled:
             return
-        while self.unsettled and (most is None or closed < most):
+        while self.unsettled:
             entries_at, comment_at, fds, role, heeded = self.unsettled.pop(0)
-            closed += len(fds)
-            self.unsettled_fds -= len(fds)
             entries, comment = self.facts.take(fds, role, heeded is None)
             self.buffer[entries_at : entries_at + len(entries)] = entries
             comment = comment[: min(len(fds), COMMENTED) * COMMENT_WIDTH]
@@ -163,6 +157,7 @@ class Writer:
             if heeded is not None:
                 seen, label, number, data = heeded
                 seen(label, number, data, fds, entries[1 :: DESCRIPTOR.size])
+        self.unsettled_fds = 0
         self.facts.rest()
 
     def tick(self, mono_ns: int) -> int | None:

@@ -1,7 +1,8 @@
 """The reading half of a direction: how a chunk of bytes becomes messages.
 
 1. ``pump`` reads as much as there is, behind what is held from before. The usual case, one whole message without
-   descriptors, is sent and recorded right there; ``_whole`` does the same for several, and for one with descriptors.
+   descriptors, is sent and recorded right there; ``_whole`` does the same for several, and for one with descriptors,
+   behind which it reads on.
 2. ``_chunk`` does everything else: it cuts it into messages. Descriptors belong to the message that holds the chunk's
    last byte: the kernel stops a read behind the buffer that carries some. (With exact reads there is never more than
    one message.)
@@ -56,6 +57,8 @@ HOLD = 131_072
 HOLD_NS = 100_000_000
 #: enough to tell a protocol from
 FIRST_BYTES = 12
+#: how often one read follows another, before other sockets have their turn
+READS_ON = 16
 
 
 class Direction:
@@ -158,10 +161,11 @@ class Direction:
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
-    def pump(self) -> None:
+    def pump(self, reads_on: int = READS_ON) -> None:
         """The source has something: bytes, its end, or an error.
 
-        The hot path: one whole message, as nearly all are, goes on and is recorded right here.
+        The hot path: one whole message, as nearly all are, goes on and is recorded right here. Descriptors end a read
+        whatever lies behind them, most often the rest of a burst: that is read at once, up to ``reads_on`` times.
         """
         if not self.plain:
             self._pump_behind_held()
@@ -184,6 +188,8 @@ class Direction:
         ):
             if flags & CUT_SHORT or not count or not self._whole(count, ancillary, wall, mono):
                 self._received(count, ancillary, flags, 0, wall, mono)
+            elif ancillary and reads_on and self.plain:
+                self.pump(reads_on - 1)
             return
         data = loop.view[:count]
         try:
