@@ -210,13 +210,19 @@ def _event(feed: Feed, event: Event, width: int, mark: str | None) -> Iterator[L
 
 
 def _facts(feed: Feed, name: str, value: object, width: int, depth: int) -> Iterator[Line]:
-    """A fact; one that is an object in lines of its own below it."""
+    """A fact; one that is an object in lines of its own below it, each of a list of them in its line."""
     indent: Span = ("  " * depth, "plain")
     label: Span = (f"{escape(name):<12}  ", "dim")
     if isinstance(value, dict) and depth < _DEEPEST:
         yield line(indent, label, key=("fact", name))
         for inner, part in value.items():
             yield from _facts(feed, str(inner), part, width, depth + 1)
+        return
+    if value and isinstance(value, list) and all(isinstance(one, dict) for one in value):
+        for place, one in enumerate(value):
+            first = (" " * len(label[0]), "dim") if place else label
+            text = "  ".join(f"{each} {_fact(each, part)}" for each, part in one.items())
+            yield from wrapped(escape(text), "value", width, first=[indent, first], key=("fact", name, place))
         return
     row = feed.row_of(value) if name in ("no", "after", "waiting") and isinstance(value, int) else None
     text = f"#{value}" if row is not None else escape(_fact(name, value))
@@ -226,7 +232,9 @@ def _facts(feed: Feed, name: str, value: object, width: int, depth: int) -> Iter
 
 def _fact(name: str, value: object) -> str:
     if isinstance(value, list):
-        return " ".join(map(str, value))
+        return " ".join(_fact("", one) for one in value)
+    if value is None or isinstance(value, bool):
+        return "not known" if value is None else "yes" if value else "no"
     if name.endswith("_ns") and isinstance(value, int) and 0 <= value < 1 << 55:
         return duration(value)
     if name == "octets" and isinstance(value, int):

@@ -314,3 +314,5 @@ def test_rings_of_a_capture_tell_since_when_they_stand_still() -> None:
     first, second = (line for line in shown.splitlines() if "runs" in line and "256 " in line)
     assert first.split()[0] == "0" and second.split()[0] == "40"
     assert "2.0 s ago" in first and "2.0 s ago" in second
+    shown = text(message_lines(pretend, pretend.rows - 1, 200))
+    assert "\n  rings         ring 40  layout split  size 256  started yes  enabled yes  available 9  used 9" in shown
