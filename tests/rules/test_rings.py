@@ -87,6 +87,24 @@ def test_what_may_wait_by_its_nature(device: str | None, number: int, available:
     assert [one[0] for one in broken(talk, "VU-MEMR-01")] == [severity] * (severity is not None)
 
 
+@pytest.mark.parametrize(
+    "more, severity",
+    [
+        ({"kick_count": 1, "receives": False}, "warning"),
+        ({"kick_count": 1, "receives": True}, "note"),
+        ({"kick_count": 1}, "note"),
+        ({"kick_count": 0, "receives": False}, "note"),
+        ({"kick_count": 1, "receives": False, "no_notify": True}, "note"),
+    ],
+)
+def test_requests_of_a_device_that_nobody_knows(more: dict[str, Any], severity: str) -> None:
+    """virtiofsd is stopped; nothing on the wire says that it has a file system."""
+    talk = guest(None)
+    for _ in range(5):
+        look(talk, ring(3, 0, 1, **more))
+    assert [one[0] for one in broken(talk, "VU-MEMR-01")] == [severity]
+
+
 @pytest.mark.parametrize("for_s, expected", [(3, ["note"]), (9, ["note"]), (11, ["note", "warning"])])
 def test_a_slow_disk_that_has_seen_all_that_waits(for_s: int, expected: list[str]) -> None:
     """One request takes its time: its device wants to be kicked behind it."""

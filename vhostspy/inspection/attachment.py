@@ -161,7 +161,7 @@ class Attachment:
             wrong = next((chain for chain in chains if chain.problem), None)
             if wrong:
                 ring = ring._replace(chain=f"chain {wrong.head}: {wrong.problem}")
-            told.append(ring._replace(receives=bool(chains) and all(chain.receives for chain in chains)))
+            told.append(ring._replace(receives=all(chain.receives for chain in chains) if chains else None))
         return seen._replace(rings=tuple(told))
 
     def _memory(self, session: int) -> SessionMemory:

@@ -58,8 +58,8 @@ class Ring(NamedTuple):
     problem: str = ""
     #: what is wrong with a chain in flight, where chains were looked at
     chain: str = ""
-    #: and they are all for the device to write into
-    receives: bool = False
+    #: whether they are all for the device to write into; None: none was looked at
+    receives: bool | None = None
     #: notifications seen, at least, and what the eventfd counts now; None: not watched
     kicks: int | None = None
     kick_count: int | None = None

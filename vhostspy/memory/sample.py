@@ -17,7 +17,7 @@ MOST_RINGS = 40
 
 _NAMES = {"number": "ring"}
 #: of these False says nothing
-_QUIET = ("no_interrupt", "no_notify", "moving", "exact", "receives")
+_QUIET = ("no_interrupt", "no_notify", "moving", "exact")
 
 
 def ring_facts(ring: Ring) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def ring_of(facts: Mapping[str, Any]) -> Ring | None:
 def _fits(name: str, value: object) -> bool:
     if name in ("problem", "chain"):
         return isinstance(value, str)
-    if name in ("started", "enabled", "available_wrap", "used_wrap", *_QUIET):
+    if name in ("started", "enabled", "available_wrap", "used_wrap", "receives", *_QUIET):
         return isinstance(value, bool)
     return isinstance(value, int) and not isinstance(value, bool)
 

@@ -135,7 +135,7 @@ def _remarks(ring: Ring, device: str | None) -> Iterator[str]:
 
 def _receives(ring: Ring, device: str | None) -> bool:
     known = waits(device, ring.number)
-    return ring.receives if known is None else known
+    return bool(ring.receives) if known is None else known
 
 
 def inflight_lines(queues: Sequence[Queue]) -> list[str]:

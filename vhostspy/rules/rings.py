@@ -143,7 +143,14 @@ def stuck(moment: Moment) -> list[tuple[Ring, Still, int]]:
 def _may_wait(moment: Moment, ring: Ring) -> bool:
     """The device may have nothing to give yet: all is for it to write into, and it is asked in another ring."""
     unknown = waits(moment.after.device, ring.number) is None
-    return unknown and ring.receives and len(moment.after.rings) > 1
+    return unknown and bool(ring.receives) and len(moment.after.rings) > 1
+
+
+def _may_be_well(moment: Moment, ring: Ring) -> bool:
+    """Nobody knows which device it is: but requests and their kick are left lying by none."""
+    if waits(moment.after.device, ring.number) is not None:
+        return False
+    return ring.receives is not False or ring.no_notify or not ring.kick_count
 
 
 def _kick_lost(ring: Ring, still: Still) -> int | None:
@@ -160,7 +167,8 @@ def _kick_lost(ring: Ring, still: Still) -> int | None:
 @rule(
     "VU-MEMR-01", "warning", "a started ring in which buffers wait goes on", STATES, on=SAMPLE,
     notes="Nothing used for a second; a note up to ten where the device says that it has seen all that waits. Rings "
-    "that wait by their nature are left out: those to receive.",
+    "that wait by their nature are left out: those to receive. Where the device is not known it is a note, but for "
+    "requests whose kick nobody takes.",
 )  # fmt: skip
 def stands_still(moment: Moment) -> Outcome:
     breaches = []
@@ -168,7 +176,7 @@ def stands_still(moment: Moment) -> Outcome:
         if _kick_lost(ring, still) is not None:
             continue
         busy = _knows_all(ring) and for_ns < SLOW_NS
-        severity: Severity = "note" if busy or waits(moment.after.device, ring.number) is None else "warning"
+        severity: Severity = "note" if busy or _may_be_well(moment, ring) else "warning"
         if not _news(moment, ring, still, severity):
             continue
         text = (
