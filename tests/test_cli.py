@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -149,6 +149,17 @@ def test_help(words: list[str], pretend: Pretend, capsys: pytest.CaptureFixture[
     assert "--protocol" in said.out and said.err == ""
     if words[0] != "show":
         assert all(f"  {command} " in said.out for command in COMMANDS if command != "relay")
+
+
+def test_help_that_nobody_reads(pretend: Pretend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Older argparses let the error of writing out, where what is printed is not kept back."""
+
+    def write(parser: ArgumentParser, message: str, file: object = None) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(ArgumentParser, "_print_message", write)
+    pretend(show=0)
+    assert main(["show", "--help"]) == 0
 
 
 def start(code: str, stdout: int) -> subprocess.Popen[str]:

@@ -287,6 +287,13 @@ class Parser(argparse.ArgumentParser):
             choices = tuple(str(choice) for choice in action.choices)
             raise argparse.ArgumentError(action, _not_one_of(str(value), choices))
 
+    def print_help(self, file: Any = None) -> None:
+        """Whoever closed our output needs no help any more; older argparses (Debian 12's) would end with an error."""
+        try:
+            super().print_help(file)
+        except OSError:
+            pass
+
     def error(self, message: str) -> NoReturn:
         sentence = message.removeprefix("argument ").replace("the following arguments are required:", "missing:")
         more = "" if sentence.endswith(_LISTED) else f"; {self.prog} --help tells more"

@@ -24,7 +24,8 @@ def run(pytester: pytest.Pytester, text: str, *options: str) -> pytest.RunResult
     pytester.makepyfile(test_it=BEGIN + textwrap.dedent(text))
     # our own run has warnings as errors; and in a checkout pytest takes the tests for a part of the plug-in
     quiet = ("-W", "default", "-W", "ignore::pytest.PytestAssertRewriteWarning")
-    return pytester.runpytest_inprocess("-p", "no:cacheprovider", *quiet, *options)
+    # one records what the next one plays, whatever shuffles tests in this environment
+    return pytester.runpytest_inprocess("-p", "no:cacheprovider", "-p", "no:randomly", *quiet, *options)
 
 
 def test_a_session_that_is_right_passes(pytester: pytest.Pytester) -> None:
