@@ -61,7 +61,7 @@ def test_dr_the_share(bench: Bench) -> None:
 
 
 def test_dr_is_slow_for_a_moment_again_and_again(bench: Bench) -> None:
-    """Stopped for three tenths of a second at a time, it is well."""
+    """Stopped for three tenths of a second at a time, it is well; on a busy machine that may take longer."""
     bench.needs_relay("it is the relay that keeps the memory")
     virtiofsd = virtiofsd_in_rust(bench)
     needed(bench.relay(once=False))
@@ -75,11 +75,32 @@ def test_dr_is_slow_for_a_moment_again_and_again(bench: Bench) -> None:
         virtiofsd.process.send_signal(signal.SIGSTOP)
         time.sleep(0.3)
         virtiofsd.process.send_signal(signal.SIGCONT)
-        time.sleep(0.1)
+        time.sleep(0.2)
         stops += 1
     qemu.expect("MARK-OK fs", LINUX)
     assert stops > 3
-    assert not watching.findings()
+    assert not [finding for finding in watching.findings() if finding["severity"] == "error"]
+
+
+def test_dr_that_is_stopped_is_named(bench: Bench) -> None:
+    """Though nothing on the wire says which device it is."""
+    bench.needs_relay("it is the relay that keeps the memory")
+    virtiofsd = virtiofsd_in_rust(bench)
+    needed(bench.relay(once=False))
+    qemu = guest_with_share(bench)
+    watching = Watching(bench, 0.2)
+    until(
+        lambda: any(sample["rings"] for sample in watching.samples()), LINUX, lambda: f"no samples: {watching.program}"
+    )
+    virtiofsd.process.send_signal(signal.SIGSTOP)
+    try:
+        until(lambda: bool(watching.findings()), PATIENCE_S, lambda: f"nothing found: {watching.samples()[-1]}")
+    finally:
+        virtiofsd.process.send_signal(signal.SIGCONT)
+    finding = watching.findings()[0]
+    assert (finding["severity"], finding["who"]) == ("warning", "back-end")
+    assert "ring 1" in finding["text"]
+    qemu.expect("MARK-OK fs", LINUX)
 
 
 def test_dr_a_request_that_takes_its_time(bench: Bench) -> None:
