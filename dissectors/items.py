@@ -11,6 +11,8 @@ from .rows import Bytes, Field, IntType, Padding, Part, Word
 ByteOrder = Literal["<", ">"]
 
 CODES: Mapping[IntType, str] = {"u8": "B", "u16": "H", "u32": "I", "u64": "Q", "i32": "i", "i64": "q"}
+#: the octets of an integer
+WIDTHS: Mapping[IntType, int] = {name: Struct(f"={code}").size for name, code in CODES.items()}
 
 #: Values that are remembered for each member; a peer that counts through all of them costs time, not memory.
 MEMORY = 1024

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from zlib import crc32
 
 from . import registry, virtio
-from .items import CODES
+from .items import WIDTHS
 from .plan import plan
 from .rows import (
     ACK,
@@ -35,9 +35,6 @@ from .rows import (
     nested,
 )
 from .rows import Protocol as Rows
-
-#: the octets of an integer
-WIDTHS = {"u8": 1, "u16": 2, "u32": 4, "u64": 8, "i32": 4, "i64": 8}
 
 #: what the file begins with
 FIRST_LINE = "-- Wireshark dissector for captures of vhostspy"
@@ -581,6 +578,3 @@ def _layouts_of(protocol: Rows) -> Iterator[Layout]:
 def _devices() -> Mapping[str, object]:
     """Any name of a device -> the name that is used."""
     return {name: device.name for device in virtio.DEVICES.values() for name in (device.name, *device.aliases)}
-
-
-assert set(WIDTHS) == set(CODES)

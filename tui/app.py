@@ -11,7 +11,7 @@ from textual.screen import Screen as TextualScreen
 
 from vhostspy.errors import Failure
 from vhostspy.filter import Filter
-from vhostspy.message import Event, Finding
+from vhostspy.message import SEVERITIES, Event, Finding
 from vhostspy.nearest import nearest
 from vhostspy.output.units import escape, plural
 from vhostspy.session.state import Session
@@ -21,7 +21,7 @@ from .choose import complete_filter, filter_trouble
 from .columns import BY_NAME as COLUMN_NAMES
 from .columns import SIGNS
 from .commands import COMMANDS, Command, complete, find
-from .feed import SEVERITIES, Feed
+from .feed import Feed
 from .give import Giving
 from .line import Line
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from vhostspy.message import Event, Message, end_name
-from vhostspy.output.text import channel_label, descriptors, title
+from vhostspy.output.text import EVENT_SEVERITIES, channel_label, descriptors, title
 from vhostspy.output.units import duration, escape, seconds
 from vhostspy.pipeline import Item
 
@@ -37,10 +37,6 @@ COLUMNS = (
     Column("finding", "!", 1),
 )
 BY_NAME = {column.name: column for column in COLUMNS}
-_EVENT_ROLES = {
-    "fault": "error", "gap": "error", "unread": "error", "unanswered": "warning", "waiting": "warning",
-    "reset": "warning", "undelivered": "warning",
-}  # fmt: skip
 SIGNS = ("", "·", "▲", "●")
 SEVERITY_ROLES = ("plain", "note", "warning", "error")
 
@@ -160,7 +156,7 @@ def info(message: Message, facts: Facts) -> Iterator[Span]:
 
 def _event(event: Event, facts: Facts, shown: Layout) -> Iterator[Span]:
     """An event: time, and its sentence from the channel's column on."""
-    role = _EVENT_ROLES.get(event.event, "note")
+    role = EVENT_SEVERITIES.get(event.event, "note")
     left = [(c, w) for c, w in shown.columns if c.name in ("mark", "no", "time", "delta")]
     right = [(c, w) for c, w in shown.columns if c.name == "finding"]
     for column, width in left:

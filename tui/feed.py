@@ -15,17 +15,12 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from vhostspy.filter import Filter
 from vhostspy.index import Glance, Index
 from vhostspy.message import Event
-from vhostspy.pipeline import Item
+from vhostspy.pipeline import LAG_NS, Item
 from vhostspy.session import ledger as ledgers
 from vhostspy.session.state import Session
 
 if TYPE_CHECKING:
     from vhostspy.rules.engine import Rules
-
-#: weight of a finding; 0: none
-SEVERITIES = {"note": 1, "warning": 2, "error": 3}
-#: records reach a growing file at most so long after their time; silences are judged that much later
-LAG_NS = 250_000_000
 
 
 class Counts(NamedTuple):

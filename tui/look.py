@@ -12,14 +12,14 @@ from vhostspy.memory.inflight import Queue
 from vhostspy.memory.progress import Pace, Progress
 from vhostspy.memory.ring import Ring
 from vhostspy.memory.sample import rings_of
-from vhostspy.message import Event, Finding, end_name
+from vhostspy.message import SEVERITIES, Event, Finding, end_name
 from vhostspy.output.rings import dirty_lines, inflight_lines, table
 from vhostspy.output.units import escape, seconds
 from vhostspy.rules.negotiation import IOMMU
 from vhostspy.session.state import Session
 
 from .columns import SIGNS
-from .feed import SEVERITIES, Feed
+from .feed import Feed
 from .line import Line, line, wrapped
 
 if TYPE_CHECKING:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from vhostspy.capture.record import flag_words
-from vhostspy.message import Event, Finding, Message, end_name
+from vhostspy.message import SEVERITIES, Event, Finding, Message, blamed, end_name
 from vhostspy.output.text import channel_label, descriptor, title
 from vhostspy.output.units import duration, escape, plural, seconds
 from vhostspy.pipeline import Item
 from vhostspy.session.state import Session
 
 from .columns import SIGNS
-from .feed import SEVERITIES, Feed
+from .feed import Feed
 from .line import BLANK, Line, Span, line, wrapped
 from .nodes import Node, header_nodes, payload_nodes
 
@@ -158,10 +158,9 @@ def _findings(feed: Feed, item: Item, width: int) -> Iterator[Line]:
 
 
 def _finding(feed: Feed, protocol: str, one: Finding, width: int, place: int) -> Iterator[Line]:
-    who = "both ends" if one.who == 2 else "unknown" if one.who is None else end_name(protocol, one.who)
     sign = SIGNS[SEVERITIES[one.severity]]
     role = one.severity
-    text = f"{one.severity}: {who}: {escape(one.text)}"
+    text = f"{one.severity}: {blamed(one, protocol)}: {escape(one.text)}"
     key = ("finding", place)
     yield from wrapped(text, role, width, first=[(f"{sign} ", role)], key=key, subject=one.rule)
     yield from wrapped(f"{one.rule}  {escape(one.source)}", "dim", width, "  ", key=key, subject=one.rule)

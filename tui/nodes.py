@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 
 from vhostspy.dissectors import registry
 from vhostspy.dissectors.codec import WireError, decode_header
-from vhostspy.dissectors.rows import Array, Bytes, Chain, Field, Layout, Names, Padding, Word
+from vhostspy.dissectors.items import WIDTHS
+from vhostspy.dissectors.rows import Array, Bytes, Chain, Field, Layout, Names, Padding, Word, member_names
 from vhostspy.dissectors.show import plain
 from vhostspy.message import Message
 from vhostspy.output.units import escape, plural, size
 from vhostspy.session.state import Session
 
-_SIZES = {"u8": 1, "u16": 2, "u32": 4, "u64": 8, "i32": 4, "i64": 8}
 #: of long repetitions so many are shown
 MOST_CHILDREN = 256
 #: members that hold addresses: of the process that sent them, of the guest
@@ -90,7 +90,7 @@ def _walk(
     start = at
     for member in layout.members:
         if isinstance(member, Word):
-            end = at + _SIZES[member.type]
+            end = at + WIDTHS[member.type]
             for part in member.parts:
                 if part.name in fields:
                     value = fields[part.name]
@@ -123,7 +123,7 @@ def _member(
 ) -> tuple[Node, int]:  # fmt: skip
     path = prefix + member.name
     if isinstance(member, Field):
-        end = at + _SIZES[member.type]
+        end = at + WIDTHS[member.type]
         return _field(member, path, value, names, (at, end), session), end
     if isinstance(member, Bytes):
         end = at + len(value)
@@ -131,7 +131,7 @@ def _member(
     children: list[Node] = []
     begin = at
     if isinstance(member, Array) and not isinstance(member.of, Layout):
-        step = _SIZES[member.of]
+        step = WIDTHS[member.of]
         for place, each in enumerate(value[:MOST_CHILDREN]):
             octets = (at + place * step, at + (place + 1) * step)
             children.append(Node(f"{path}[{place}]", f"[{place}]", f"{each:#x}", octets))
@@ -164,19 +164,9 @@ def _layout(member: Array | Chain, value: Mapping[str, Any]) -> Layout:
         assert isinstance(member.of, Layout)
         return member.of
     for layout in member.of:
-        if value.keys() - {"rest"} <= _names(layout):
+        if value.keys() <= {"rest", *member_names(layout)}:
             return layout
     return member.of[-1]
-
-
-def _names(layout: Layout) -> set[str]:
-    found: set[str] = set()
-    for member in layout.members:
-        if isinstance(member, Word):
-            found.update(part.name for part in member.parts)
-        else:
-            found.add(member.name)
-    return found
 
 
 def _summary(layout: Layout, value: Mapping[str, Any]) -> str:

@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 from vhostspy.memory.ring import Ring
 from vhostspy.memory.sample import rings_of
-from vhostspy.message import Event, end_name
+from vhostspy.message import SEVERITIES, Event, end_name
 from vhostspy.output.units import duration, plural
 from vhostspy.rules.catalogue import BY_ID
 
 from .columns import SIGNS
-from .feed import SEVERITIES, Feed
+from .feed import Feed
 from .line import BLANK, Line, line
 
 #: edges of the histogram's bars: 10 µs, 30 µs, … 10 s

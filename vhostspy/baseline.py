@@ -10,7 +10,7 @@ import json
 import re
 
 from vhostspy.errors import WrongUse
-from vhostspy.message import Finding, end_name
+from vhostspy.message import Finding, blamed
 
 FORMAT = 1
 
@@ -20,16 +20,9 @@ Known = frozenset[tuple[str, str, str]]
 _CHANGING = re.compile(r"#\d+|\b\d+(?:\.\d+)? (?:s|ms|µs|ns)\b|\b0x[0-9a-f]{6,}\b")
 
 
-def who(finding: Finding, protocol: str) -> str:
-    """The end that is to blame, for people and files."""
-    if finding.who is None:
-        return "unknown"
-    return "both" if finding.who == 2 else end_name(protocol, finding.who)
-
-
 def key(finding: Finding, protocol: str) -> tuple[str, str, str]:
     """What is the same in another run."""
-    return finding.rule, who(finding, protocol), _CHANGING.sub("…", finding.text)
+    return finding.rule, blamed(finding, protocol), _CHANGING.sub("…", finding.text)
 
 
 def read_baseline(path: str) -> Known:

@@ -38,6 +38,10 @@ SPY = 2
 _new = tuple.__new__
 
 
+#: what a finding weighs; 0: nothing is wrong
+SEVERITIES: Mapping[str, int] = {"note": 1, "warning": 2, "error": 3}
+
+
 class Finding(NamedTuple):
     """A rule that the peers broke: our output, a value, never an exception."""
 
@@ -257,6 +261,13 @@ def end_name(protocol: str, sender: int) -> str:
         return "vhostspy"
     known = registry.PROTOCOLS.get(protocol)
     return (known.ends if known else ENDS)[sender]
+
+
+def blamed(finding: Finding, protocol: str) -> str:
+    """The end that broke the rule, for people and files: its name, ``both``, ``unknown``."""
+    if finding.who is None:
+        return "unknown"
+    return "both" if finding.who == 2 else end_name(protocol, finding.who)
 
 
 class _Meaning:

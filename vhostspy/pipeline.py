@@ -29,6 +29,8 @@ Item = Message | Event
 #: the ages at which a request is said to be unanswered, in seconds; after the last, each time its age has doubled
 WAITING_S = (1, 2, 5, 10, 30, 60)
 SECOND = 1_000_000_000
+#: records reach a growing file at most so long after their time: who follows it ticks that much later
+LAG_NS = 250_000_000
 _NEVER = 1 << 63
 #: how many ended sessions are kept for those that follow on the same sockets
 MOST_ENDED = 64

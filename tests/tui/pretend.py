@@ -9,11 +9,11 @@ from typing import Any
 from tests.pipeline.conversation import CALL, KICK, MS, RAM, Conversation
 from vhostspy.filter import Filter
 from vhostspy.index import Glance
-from vhostspy.message import Event, Finding, Message, judged
+from vhostspy.message import SEVERITIES, Event, Finding, Message, judged
 from vhostspy.pipeline import Item
 from vhostspy.session import ledger as ledgers
 from vhostspy.session.state import Session
-from vhostspy.tui.feed import SEVERITIES, Counts, ends_there
+from vhostspy.tui.feed import Counts, ends_there
 
 
 class Found:

@@ -25,14 +25,13 @@ from vhostspy.commands.show import new_printer, write_junit
 from vhostspy.launch.viewers import BROKEN
 from vhostspy.message import Event
 from vhostspy.output.stream import Output
+from vhostspy.pipeline import LAG_NS
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
 #: how often a file that does not grow is looked at
 POLL_MS = 50
-#: records reach the file at most so long after their time; silences are judged that much later
-LAG_NS = 250_000_000
 #: records between two words to the relay about how far we are
 _STRIDE = 512
 _COPY_BLOCK = 1 << 20

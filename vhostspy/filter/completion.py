@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 
-from .names import OWN_NAMES, SEVERITIES, named, names_of_members
+from vhostspy.message import SEVERITIES
+
+from .names import OWN_NAMES, named, names_of_members
 from .words import FilterError, Token
 
 #: ``name ==`` and what was typed of its value; a set that is open counts too

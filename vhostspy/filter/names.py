@@ -8,15 +8,13 @@ from typing import Any, NamedTuple
 
 from vhostspy.dissectors import registry, virtio
 from vhostspy.dissectors.rows import member_names, with_nested
-from vhostspy.message import Message, end_name
+from vhostspy.message import SEVERITIES, Message, end_name
 from vhostspy.nearest import alike
 
 from .words import FilterError, Token
 
 Test = Callable[[Message], bool]
 Values = Callable[[Message], Iterable[Any]]
-
-SEVERITIES = {"note": 1, "warning": 2, "error": 3}
 
 
 class Name(NamedTuple):

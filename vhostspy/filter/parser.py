@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from vhostspy.message import SEVERITIES
 from vhostspy.nearest import alike
 
 from .compare import (
@@ -20,7 +21,7 @@ from .compare import (
     present,
     same_text,
 )
-from .names import SEVERITIES, SOME_NAMES, Name, Test, Values, named
+from .names import SOME_NAMES, Name, Test, Values, named
 from .tree import Node, join, term
 from .words import FilterError, Token, glob, is_pattern, number, tokens, unquoted
 

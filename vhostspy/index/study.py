@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from vhostspy.capture.reader import CaptureError, Reader
 from vhostspy.capture.record import ORIGINAL, Record
 from vhostspy.dissectors.codec import Context
-from vhostspy.message import Event, Finding, Message
+from vhostspy.message import SEVERITIES, Event, Finding, Message
 from vhostspy.pipeline import Item, Pipeline, Snapshot
 from vhostspy.session.state import Session
 
@@ -26,7 +26,6 @@ from .scan import Records
 if TYPE_CHECKING:
     from vhostspy.rules.engine import Rules
 
-SEVERITIES = {"note": 1, "warning": 2, "error": 3}
 #: rows between two checkpoints
 STRIDE = 1000
 #: rows whose findings are kept as they are, and events without a row

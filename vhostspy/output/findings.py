@@ -6,8 +6,8 @@ import json
 from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from vhostspy.baseline import FORMAT, Known, key, who
-from vhostspy.message import Finding, Message, judged
+from vhostspy.baseline import FORMAT, Known, key
+from vhostspy.message import Finding, Message, blamed, judged
 from vhostspy.pipeline import Item
 
 from .json import finding as finding_values
@@ -28,7 +28,7 @@ class Found(NamedTuple):
 
     @property
     def who(self) -> str:
-        return who(self.finding, self.protocol)
+        return blamed(self.finding, self.protocol)
 
     @property
     def key(self) -> tuple[str, str, str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from vhostspy.capture.record import LATE_FDS, UNSURE_FDS, Descriptor
 from vhostspy.dissectors.codec import Context
-from vhostspy.message import SPY, Event, Finding, Message, end_name
+from vhostspy.message import SPY, Event, Finding, Message, blamed, end_name
 
 from .form import Form
 
@@ -172,11 +172,10 @@ def _number(value: int | None) -> int | str:
 
 
 def finding(one: Finding, protocol: str) -> dict[str, Any]:
-    who = "unknown" if one.who is None else "both" if one.who == 2 else end_name(protocol, one.who)
     return {
         "rule": one.rule,
         "severity": one.severity,
-        "who": who,
+        "who": blamed(one, protocol),
         "text": one.text,
         "source": one.source,
         "no": one.no,

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from vhostspy.capture.record import LATE_FDS, UNSURE_FDS, Descriptor
-from vhostspy.message import Event, Message, end_name
+from vhostspy.message import Event, Message, blamed, end_name
 
 from .form import Form
 from .members import members
@@ -106,11 +106,8 @@ class Text(Form):
         time = "" if self._start_ns is None else seconds(event.monotonic_ns - self._start_ns)
         about = f"session {event.session}: " if event.session > 1 else ""
         text = escape(event.text) or escape(event.event)
-        colour = {
-            "fault": "31", "gap": "31", "unread": "31",
-            "unanswered": "33", "waiting": "33", "reset": "33", "undelivered": "33",
-        }  # fmt: skip
-        line = f"      {time:>9}  {self._paint(f'── {about}{text}', colour.get(event.event, '36'))}\n"
+        colour = _SEVERITY_COLOURS[EVENT_SEVERITIES.get(event.event, "note")]
+        line = f"      {time:>9}  {self._paint(f'── {about}{text}', colour)}\n"
         return line + "".join(f"{one}\n" for one in self._findings(event)) if event.findings else line
 
     def summary(self, summary: Summary, sessions: Mapping[int, Session]) -> str:
@@ -118,8 +115,7 @@ class Text(Form):
 
     def _findings(self, item: Message | Event) -> Iterator[str]:
         for one in item.findings:
-            who = "both ends" if one.who == 2 else "?" if one.who is None else end_name(item.protocol, one.who)
-            text = f"● {one.severity}: {who}: {escape(one.text)} ({one.rule}; {one.source})"
+            text = f"● {one.severity}: {blamed(one, item.protocol)}: {escape(one.text)} ({one.rule}; {one.source})"
             yield f"{INDENT}{self._paint(text, _SEVERITY_COLOURS[one.severity])}"
 
     def _below(self, message: Message) -> Iterator[str]:
@@ -162,6 +158,11 @@ class LateText(Text):
         return "".join([one(item) if isinstance(item, Message) else other(item) for item in items])
 
 
+#: events that are as bad as a finding of that severity; all others are notes
+EVENT_SEVERITIES = {
+    "fault": "error", "gap": "error", "unread": "error",
+    "unanswered": "warning", "waiting": "warning", "reset": "warning", "undelivered": "warning",
+}  # fmt: skip
 _SEVERITY_COLOURS = {"error": "31", "warning": "33", "note": "36"}
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from vhostspy.dissectors.rows import BACK_END, FRONT_END
 
-from .gates import BACK, FRONT, ungated
+from .gates import BACK, FRONT, REPLY_ACK_SOURCE, ungated
 from .iotlb import MISS, UPDATE
 from .memory import PAGE
 from .replies import title
@@ -16,7 +16,6 @@ from .rule import Breach, Case, Moment, Outcome, Slot, event, every, reply, requ
 
 CHANNEL = "vhost-user, Back-end communication"
 SUSPENDED = "vhost-user, Suspended device state"
-REPLY_ACK_SOURCE = "vhost-user, Protocol features, VHOST_USER_PROTOCOL_F_REPLY_ACK"
 PAGES = (4096, 16384, 65536)
 SECOND = 1_000_000_000
 

@@ -8,13 +8,11 @@ from __future__ import annotations
 from vhostspy.capture.record import INCOMPLETE, LATE_FDS, UNSURE_FDS
 from vhostspy.dissectors.rows import BACK_END, Fds
 
+from .gates import BACK, FRONT, LOG_SHMFD
 from .rule import Breach, Case, Outcome, Slot, every, reply, request, rule
 
 COMMUNICATION = "vhost-user, Communication"
-FRONT = "vhost-user, Front-end message types, VHOST_USER_"
-BACK = "vhost-user, Back-end message types, VHOST_USER_BACKEND_"
 PLATFORMS = "vhost-user, Support for platforms other than Linux"
-LOG_SHMFD = 1 << 1
 BACKEND_SEND_FD = 1 << 10
 #: a receiver of the back-end channel has room for so many
 MOST_FDS = 8

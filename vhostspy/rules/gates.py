@@ -12,6 +12,9 @@ from .rule import Breach, Case, Outcome, Rule, Severity, Slot, every, rule
 FRONT = "vhost-user, Front-end message types, VHOST_USER_"
 BACK = "vhost-user, Back-end message types, VHOST_USER_BACKEND_"
 BACKEND_REQ = "BACKEND_REQ"
+REPLY_ACK_SOURCE = "vhost-user, Protocol features, VHOST_USER_PROTOCOL_F_REPLY_ACK"
+#: in the word of protocol features
+LOG_SHMFD, REPLY_ACK, XEN_MMAP = 1 << 1, 1 << 3, 1 << 17
 
 
 def lacking(case: Case) -> Gate | None:

@@ -7,11 +7,10 @@ from vhostspy.dissectors import registry
 from vhostspy.dissectors.rows import BACK_END, FRONT_END
 from vhostspy.message import Message
 
+from .gates import REPLY_ACK, REPLY_ACK_SOURCE
 from .rule import Breach, Case, Outcome, Slot, every, rule
 
 HEADER = "vhost-user, Message Specification, Header"
-REPLY_ACK_SOURCE = "vhost-user, Protocol features, VHOST_USER_PROTOCOL_F_REPLY_ACK"
-REPLY_ACK = 1 << 3
 #: the largest payload that front-ends and back-ends have room for, and what rust-vmm takes
 MOST_PAYLOAD = 2056
 MOST_PAYLOAD_RUST = 4096

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from vhostspy.session.state import Log, Session
 
-from .gates import FRONT
+from .gates import FRONT, LOG_SHMFD
 from .memory import PAGE, WRAP
 from .negotiation import LOG_ALL
 from .rule import Breach, Case, Outcome, request, rule
 
 MIGRATION = "vhost-user, Migration"
 QEMU = "QEMU, hw/virtio/vhost.c, vhost_migration_log"
-LOG_SHMFD = 1 << 1
 GUEST_ANNOUNCE = 1 << 21
 #: guest memory that one octet of the log stands for: a bit a page
 STEP = 8 * PAGE

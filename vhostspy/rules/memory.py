@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from vhostspy.session.state import Region, Ring
 
-from .gates import FRONT
+from .gates import FRONT, XEN_MMAP
 from .rule import Breach, Case, Outcome, reply, request, rule
 
 REGION = "vhost-user, Message Specification, Payload, Memory region description"
@@ -22,7 +22,6 @@ WRAP = 1 << 64
 MOST_REGIONS = 8
 MOST_REGIONS_RUST = 32
 GPA_ADDRESSES = 1 << 21
-XEN_MMAP = 1 << 17
 _CHANGES = request("SET_MEM_TABLE", "ADD_MEM_REG")
 
 

@@ -11,9 +11,9 @@ from typing import NamedTuple
 from vhostspy.dissectors.rows import BACK_END, FRONT_END
 from vhostspy.memory.sample import rings_of
 
-from .gates import FRONT
+from .gates import FRONT, REPLY_ACK
 from .negotiation import PROTOCOL_BIT
-from .replies import REPLY_ACK, SECOND, age
+from .replies import SECOND, age
 from .rings import stuck
 from .rule import Breach, Case, Moment, Outcome, event, every, request, rule
 

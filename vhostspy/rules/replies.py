@@ -13,14 +13,12 @@ from vhostspy.dissectors.rows import BACK_END, FRONT_END
 from vhostspy.message import Event, Message
 from vhostspy.session import ledger as ledgers
 
+from .gates import FRONT, REPLY_ACK_SOURCE
 from .header import asker
 from .rule import Breach, Case, Moment, Outcome, Rule, Severity, Slot, event, every, reply, rule
 
 COMMUNICATION = "vhost-user, Communication"
-REPLY_ACK_SOURCE = "vhost-user, Protocol features, VHOST_USER_PROTOCOL_F_REPLY_ACK"
-FRONT = "vhost-user, Front-end message types, VHOST_USER_"
 QEMU_READS = "QEMU, hw/virtio/vhost-user.c, vhost_user_read_header"
-REPLY_ACK = 1 << 3
 SECOND = 1_000_000_000
 #: a silence of so long counts as one
 LATE_NS = 5 * SECOND

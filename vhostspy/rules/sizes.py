@@ -9,13 +9,11 @@ from vhostspy.dissectors.plan import plan
 from vhostspy.dissectors.rows import ACK, EMPTY, Gate, Layout, Message
 
 from .descriptors import counted
+from .gates import FRONT, LOG_SHMFD, XEN_MMAP
 from .header import asker
 from .rule import Case, Outcome, Slot, every, reply, request, rule
 
 PAYLOAD = "vhost-user, Message Specification, Payload, "
-FRONT = "vhost-user, Front-end message types, VHOST_USER_"
-XEN_MMAP = 1 << 17
-LOG_SHMFD = 1 << 1
 #: contents of the configuration space in one message; rust-vmm takes more
 MOST_CONFIG = 256
 MOST_CONFIG_RUST = 4096

@@ -10,7 +10,7 @@ from vhostspy.baseline import Known, key
 from vhostspy.capture.reader import CaptureError, Reader
 from vhostspy.compare import Strictness, align, told
 from vhostspy.compare.message import named
-from vhostspy.message import Event, Finding, Message, end_name
+from vhostspy.message import Event, Finding, Message, blamed
 from vhostspy.pipeline import Item, Pipeline
 from vhostspy.rules.engine import Rules
 from vhostspy.session.state import Session
@@ -70,8 +70,8 @@ def read(
 
 def finding_line(item: Item, finding: Finding) -> str:
     """``#3 error VU-OWN-02: front-end: …``."""
-    who = "both ends" if finding.who == 2 else "?" if finding.who is None else end_name(item.protocol, finding.who)
     where = f"#{finding.no} " if finding.no else ""
+    who = blamed(finding, item.protocol)
     return f"{where}{finding.severity} {finding.rule}: {who}: {finding.text} ({finding.source})"
 
 
