@@ -26,6 +26,7 @@ from .harness import (
     connected,
     events,
     listening,
+    message,
     messages,
     quiet,
     receive,
@@ -142,6 +143,21 @@ def test_sessions_are_numbered_and_know_the_one_before(relayed: Relayed) -> None
     records = messages(relayed.stop())
     assert [(one.session, one.previous) for one in records] == [(1, 0), (1, 0), (2, 1), (2, 1), (3, 2), (3, 2)]
     assert [one.number for one in records] == [1, 2, 3, 4, 5, 6]
+
+
+def test_sides_that_are_the_wrong_way_round_are_told(relayed: Relayed) -> None:
+    """No message has a name then, and both ends are blamed; who began tells why."""
+    for begins in (0, 1):
+        ends = relayed.open()
+        send(ends[begins], message(1))
+        assert receive(ends[1 - begins]).data == message(1)
+        send(ends[1 - begins], message(1, bytes(8), reply=True))
+        receive(ends[begins])
+    (told,) = events(relayed.stop(), "fault")
+    assert told["session"] == 2
+    assert told["text"] == (
+        "the back-end speaks first, as only a front-end does: are the sides the wrong way round? (--front-end)"
+    )
 
 
 # -- only one session -------------------------------------------------------------------------------------------------

@@ -22,6 +22,8 @@ from time import monotonic_ns, time_ns
 from typing import TYPE_CHECKING
 
 from vhostspy.capture import record
+from vhostspy.dissectors import registry
+from vhostspy.dissectors.rows import BACK_END
 from vhostspy.dissectors.rows import Channel as ChannelRow
 
 from .descriptors import (
@@ -334,6 +336,14 @@ class Direction:
             self.channel.identify(name)
         if self.framer is None:
             self._give_up_framing(view, "these bytes begin no protocol that vhostspy knows")
+        elif self.sender == BACK_END and not self.channel.identify_message(view)[1]:
+            self._doubt_sides()
+
+    def _doubt_sides(self) -> None:
+        """Nobody but a front-end begins a session: then no message is known, and each end is blamed for the other."""
+        front, back = registry.PROTOCOLS[self.channel.protocol].ends
+        text = f"the {back} speaks first, as only a {front} does: are the sides the wrong way round? (--front-end)"
+        self.channel.session.event("fault", self.channel, record.FROM_SPY, after=self.loop.writer.number, text=text)
 
     def _give_up_framing(self, rest: memoryview, why: str) -> None:
         """``rest`` and all that follows is no message."""
