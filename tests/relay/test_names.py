@@ -51,7 +51,10 @@ def test_a_socket_that_is_bound_and_does_not_listen_is_stale_or_somebodys(folder
     path = folder / "socket"
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         sock.bind(str(path))
-        Listener(str(path)).close()
+        listener = Listener(str(path))
+        connected(str(path)).close()
+        listener.close()
+    assert not path.exists()
 
 
 def test_a_live_socket_is_refused_and_not_disturbed(folder: Path) -> None:

@@ -382,6 +382,9 @@ def test_inject_into_a_channel_that_is_gone_is_forgotten(folder: Path) -> None:
         send(on.front, sized(20, PLAIN))
         receive(on.back)
         on.relayed.call(lambda: on.policy.hands.inject(Injection("backend", 1, BACK, INJECTED, tuple(tagged(5)))))
+        send(on.front, sized(21, PLAIN))
+        assert receive(on.back).data == sized(21, PLAIN)
+        assert on.relayed.descriptors_in_hand() == 0
 
 
 def test_end_from_outside_a_verdict(folder: Path) -> None:

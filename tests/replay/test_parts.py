@@ -297,8 +297,9 @@ def test_an_address_outside_of_memory_is_the_back_end_s_to_refuse(store: Store) 
     talk = Conversation()
     rings(talk, 5)
     talk.front_end("SET_VRING_ADDR", index=1, descriptor=1, available=2, used=(1 << 64) - 1, log_address=0)
-    store.lend(RAM, part(talk).messages[-5])
+    fd = store.lend(RAM, part(talk).messages[-5])
     Guest(store, part(talk).messages).prepare(talk.state)
+    assert os.fstat(fd).st_blocks == 0, "nothing was written, wherever it would have been"
 
 
 @pytest.mark.parametrize("offset", [(1 << 64) - 1, 1 << 62, 1 << 40])
