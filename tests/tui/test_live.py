@@ -276,6 +276,8 @@ def test_no_relay_to_watch(capsys: Output, monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     assert main(["tui"]) == 3
     assert "no relay of this user runs" in capsys.readouterr().err
+    assert main(["tui", "a.sock"]) == 2
+    assert capsys.readouterr().err == "vhostspy tui: a.sock: there is no such capture, and no relay listens there\n"
 
 
 @pytest.mark.parametrize("words, trouble", [

@@ -84,6 +84,8 @@ def _capture(options: Namespace, filter_: Filter | None) -> int:
     try:
         feed = Indexed(options.file, device=options.device, rules=_rules(options))
         feed.advance(0)  # what is no capture at all is told here, not on the screen
+    except FileNotFoundError:
+        raise WrongUse(f"{options.file}: there is no such capture, and no relay listens there") from None
     except CaptureError as error:
         raise WrongUse(f"{options.file}: {error}") from None
     return shown(Screen(feed, filter_, source=options.file, marks_beside=options.file))
