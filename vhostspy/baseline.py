@@ -31,9 +31,13 @@ def read_baseline(path: str) -> Known:
         with open(path, encoding="utf-8") as file:
             values = json.load(file)
         if not isinstance(values, dict) or values.get("vhostspy-baseline") != FORMAT:
-            raise ValueError(f'expected {{"vhostspy-baseline": {FORMAT}, "findings": […]}}')
+            raise ValueError(path)
         return frozenset((str(one["rule"]), str(one["who"]), str(one["text"])) for one in values["findings"])
     except OSError as error:
         raise WrongUse(f"--baseline {path}: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise WrongUse(f"--baseline {path}: is no baseline: {error}") from None
+        # who has edited one by hand has made a slip somewhere
+        where = f" ({error})" if isinstance(error, json.JSONDecodeError) else ""
+        raise WrongUse(
+            f"--baseline {path}: is no baseline{where}; vhostspy check --write-baseline FILE makes one"
+        ) from None

@@ -78,13 +78,21 @@ def test_what_is_accepted_stays_silent_and_what_is_new_fails(tmp_path: Path, cap
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"vhostspy-baseline": 1}', '{"vhostspy-baseline": 1, "findings": [1]}']
+    "text", [b"[]", b"{}", b"\xff", b'{"vhostspy-baseline": 1}', b'{"vhostspy-baseline": 1, "findings": [1]}']
 )
-def test_a_baseline_that_is_none(tmp_path: Path, capsys: Output, text: str) -> None:
+def test_a_baseline_that_is_none(tmp_path: Path, capsys: Output, text: bytes) -> None:
     accepted = tmp_path / "accepted.json"
-    accepted.write_text(text, "utf-8")
+    accepted.write_bytes(text)
     assert main(["check", str(small(tmp_path / "a.pcapng")), "--baseline", str(accepted)]) == 2
-    assert "is no baseline" in capsys.readouterr().err
+    said = f"vhostspy check: --baseline {accepted}: is no baseline; vhostspy check --write-baseline FILE makes one\n"
+    assert capsys.readouterr().err == said
+
+
+def test_a_baseline_with_a_slip_says_where_it_is(tmp_path: Path, capsys: Output) -> None:
+    accepted = tmp_path / "accepted.json"
+    accepted.write_text('{"vhostspy-baseline": 1,\n "findings" []}')
+    assert main(["check", str(small(tmp_path / "a.pcapng")), "--baseline", str(accepted)]) == 2
+    assert "is no baseline (Expecting ':' delimiter: line 2 column 13" in capsys.readouterr().err
 
 
 def test_junit(tmp_path: Path) -> None:
