@@ -35,6 +35,7 @@ from .rows import (
     nested,
 )
 from .rows import Protocol as Rows
+from .show import pieces
 
 #: what the file begins with
 FIRST_LINE = "-- Wireshark dissector for captures of vhostspy"
@@ -151,37 +152,6 @@ def _key(key: object) -> str:
         return f"[{key}]"
     text = str(key)
     return text if re.fullmatch(r"[A-Za-z_]\w*", text) and text not in _LUA_WORDS else f"[{quoted(text)}]"
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Lines: the templates of the rows, taken apart
-
-_BRACES = re.compile(r"\{(\w+)(?:([:*?])([^}]*))?\}")
-
-#: a member's name, the member, the sign behind it, what follows the sign
-Piece = tuple[str, Field | Bytes | Part, str, str]
-
-
-def pieces(text: str, layout: Layout) -> Iterator[str | Piece]:
-    """The first alternative of a template whose members are all there: texts, and members with how to write them."""
-    members = dict(_written(layout))
-    for alternative in text.split("|"):
-        # text, then groups of (member, sign, what follows the sign, text)
-        parts = _BRACES.split(alternative)
-        if all(name in members for name in parts[1::4]):
-            yield parts[0]
-            for name, sign, how, after in zip(parts[1::4], parts[2::4], parts[3::4], parts[4::4], strict=True):
-                yield name, members[name], sign or "", how or ""
-                yield after
-            return
-
-
-def _written(layout: Layout) -> Iterator[tuple[str, Field | Bytes | Part]]:
-    for member in layout.members:
-        if isinstance(member, Word):
-            yield from ((part.name, part) for part in member.parts)
-        elif isinstance(member, Field | Bytes):
-            yield member.name, member
 
 
 # ---------------------------------------------------------------------------------------------------------------------

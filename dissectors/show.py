@@ -89,28 +89,48 @@ def _octets(value: bytes, show: str) -> str:
     return value.hex()
 
 
+#: a member's name, the member, the sign behind it, what follows the sign
+Piece = tuple[str, Field | Bytes | Part, str, str]
+
+
+def pieces(text: str, layout: Layout) -> Iterator[str | Piece]:
+    """The first alternative of a template whose members are all there: a text, then members and texts by turns."""
+    members = dict(_written(layout))
+    for alternative in text.split("|"):
+        # text, then groups of (member, sign, what follows the sign, text)
+        parts = _BRACES.split(alternative)
+        if all(name in members for name in parts[1::4]):
+            yield parts[0]
+            for name, sign, how, after in zip(parts[1::4], parts[2::4], parts[3::4], parts[4::4], strict=True):
+                yield name, members[name], sign or "", how or ""
+                yield after
+            return
+
+
+def _written(layout: Layout) -> Iterator[tuple[str, Field | Bytes | Part]]:
+    """The members that a line can have."""
+    for member in layout.members:
+        if isinstance(member, Word):
+            yield from ((part.name, part) for part in member.parts)
+        elif isinstance(member, Field | Bytes):
+            yield member.name, member
+
+
 class Template:
     """A row's line, prepared for the members of one layout."""
 
     def __init__(self, text: str, layout: Layout) -> None:
-        writers = dict(_writers(layout))
         self._start = ""
         #: member, how its value is written, the text behind it
         self._pieces: list[tuple[str, Writer, str]] = []
-        for alternative in text.split("|"):
-            # text, then groups of (member, sign, what follows the sign, text)
-            pieces = _BRACES.split(alternative)
-            if all(name in writers for name in pieces[1::4]):
-                self._start = pieces[0]
-                for name, sign, how, after in zip(pieces[1::4], pieces[2::4], pieces[3::4], pieces[4::4], strict=True):
-                    if sign == "?":
-                        writer: Writer = partial(_text_if_set, how)
-                    elif sign == "*":
-                        writer = partial(number_of, word=how)
-                    else:
-                        writer = writers[name](how or "")
-                    self._pieces.append((name, writer, after))
-                break
+        for piece in pieces(text, layout):
+            if not isinstance(piece, str):
+                name, member, sign, how = piece
+                self._pieces.append((name, _writer(member, sign, how), ""))
+            elif self._pieces:
+                self._pieces[-1] = (*self._pieces[-1][:2], piece)
+            else:
+                self._start = piece
 
     def format(self, fields: Mapping[str, object]) -> str:
         """The line; empty where none of the alternatives suits the layout. It ends where a member is not there."""
@@ -145,28 +165,20 @@ def _text_if_set(text: str, value: object) -> str:
     return text if value else ""
 
 
-def _writers(layout: Layout) -> Iterator[tuple[str, Callable[[str], Writer]]]:
-    """For each member: how it is written, unless the template says otherwise."""
-    for member in layout.members:
-        if isinstance(member, Word):
-            for part in member.parts:
-                yield part.name, partial(_part_writer, part)
-        elif isinstance(member, Field | Bytes):
-            yield member.name, partial(_writer, member)
-
-
-def _part_writer(part: Part, show: str) -> Writer:
-    return partial(plain, show=show, names=part.names)
-
-
-def _writer(member: Field | Bytes, show: str) -> Writer:
-    show = show or member.show
+def _writer(member: Field | Bytes | Part, sign: str, how: str) -> Writer:
+    """How a member's value is written; ``sign`` and ``how``: what the template says of it."""
+    if sign == "?":
+        return partial(_text_if_set, how)
+    if sign == "*":
+        return partial(number_of, word=how)
+    if isinstance(member, Part):
+        return partial(plain, show=how, names=member.names)
+    show = how or member.show
     if isinstance(member, Bytes):
         return partial(_octets, show=show) if show else bytes.hex
-    names = member.names
-    if names is None and show in _OF_INTEGERS:
+    if member.names is None and show in _OF_INTEGERS:
         return _OF_INTEGERS[show]
-    return partial(_integer, show=show, names=names)
+    return partial(_integer, show=show, names=member.names)
 
 
 _OF_INTEGERS: Mapping[str, Writer] = {"": str, "hex": hex}
