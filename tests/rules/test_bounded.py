@@ -105,15 +105,15 @@ def weight(value: object, seen: set[int]) -> int:
 @pytest.fixture
 def small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same bounds, reached sooner."""
-    monkeypatch.setattr("vhostspy.rules.rule.MOST_REMEMBERED", 30)
-    monkeypatch.setattr("vhostspy.rules.engine.TRIM_EVERY", 30)
-    monkeypatch.setattr("vhostspy.rules.engine.MOST_SLOTS", 30)
-    monkeypatch.setattr("vhostspy.rules.iotlb.MOST", 30)
-    monkeypatch.setattr("vhostspy.pipeline.MOST_OPEN", 30)
-    monkeypatch.setattr("vhostspy.session.ledger.MOST_CHANNELS", 30)
-    monkeypatch.setattr("vhostspy.session.ledger.MOST_WAITING", 30)
-    monkeypatch.setattr("vhostspy.session.vrings.MOST_RINGS", 30)
-    monkeypatch.setattr("vhostspy.session.memory.MOST_REGIONS", 30)
+    monkeypatch.setattr("vhostspy.rules.rule.MOST_REMEMBERED", 10)
+    monkeypatch.setattr("vhostspy.rules.engine.TRIM_EVERY", 10)
+    monkeypatch.setattr("vhostspy.rules.engine.MOST_SLOTS", 10)
+    monkeypatch.setattr("vhostspy.rules.iotlb.MOST", 10)
+    monkeypatch.setattr("vhostspy.pipeline.MOST_OPEN", 10)
+    monkeypatch.setattr("vhostspy.session.ledger.MOST_CHANNELS", 10)
+    monkeypatch.setattr("vhostspy.session.ledger.MOST_WAITING", 10)
+    monkeypatch.setattr("vhostspy.session.vrings.MOST_RINGS", 10)
+    monkeypatch.setattr("vhostspy.session.memory.MOST_REGIONS", 10)
 
 
 @pytest.mark.usefixtures("small_bounds")
@@ -131,8 +131,8 @@ def test_what_is_remembered_has_an_end(said: Callable[[], Iterator[Record]]) -> 
     assert max(weights[2:]) <= max(weights[:2]) * 1.1
 
 
-#: records; every message of vhost-user, as a request and as a reply, is said some fifteen times in it
-ROUND = 15 * sum(1 for _ in every_message(1))
+#: records; every message of vhost-user, as a request and as a reply, is said some five times in it
+ROUND = 5 * sum(1 for _ in every_message(1))
 
 
 def _after(count: int, records: Iterator[Record], pipeline: Pipeline, rules: Rules) -> int:
