@@ -70,6 +70,18 @@ def test_a_refusal_is_told_with_what_was_said(front_end: FrontEnd) -> None:
     assert "→ SET_VRING_NUM  ring 99, 64 entries" in str(trouble.value)
 
 
+@pytest.mark.parametrize("slots", [True, False], ids=["ADD_MEM_REG", "SET_MEM_TABLE"])
+def test_memory_that_is_refused_is_told(front_end: FrontEnd, slots: bool) -> None:
+    """Its row has an answer of its own, in postcopy; otherwise it is acknowledged as others are."""
+    front_end.negotiate(protocol_features=["REPLY_ACK", *(["CONFIGURE_MEM_SLOTS"] if slots else [])])
+    region = {"guest_address": 0, "length": 1 << 20, "user_address": 0, "mmap_offset": 1 << 30}
+    with pytest.raises(TalkError, match=f"it refused {'ADD_MEM_REG' if slots else 'SET_MEM_TABLE'}: failed"):
+        if slots:
+            front_end.tell("ADD_MEM_REG", fds=[front_end.memfd(4096)], **region)
+        else:
+            front_end.tell("SET_MEM_TABLE", fds=[front_end.memfd(4096)], regions=[region])
+
+
 def test_descriptors_come_with_their_facts(front_end: FrontEnd) -> None:
     front_end.negotiate(protocol_features=["REPLY_ACK", "INFLIGHT_SHMFD"])
     answer = front_end.ask("GET_INFLIGHT_FD", mmap_length=0, mmap_offset=0, num_queues=1, queue_size=64)

@@ -17,6 +17,8 @@ from .talk import Heard, Talk
 #: what is agreed on unless the test says otherwise, as far as it is offered
 FEATURES = ("VERSION_1", "PROTOCOL_FEATURES")
 PROTOCOL_FEATURES = ("MQ", "REPLY_ACK", "CONFIG", "CONFIGURE_MEM_SLOTS")
+#: how requests are answered that NEED_REPLY makes no difference to
+NOT_ASKED = ("reply", "never")
 #: where guest memory is in this front-end, as it tells the back-end; nothing is read or written there
 USER_ADDRESS = 0x7F00_0000_0000
 
@@ -50,7 +52,7 @@ class FrontEnd(Talk):
         """
         __tracebackhide__ = True
         row = self.row(name)
-        need_reply = bool(members.pop("need_reply", row.answer == "ack"))
+        need_reply = bool(members.pop("need_reply", row.answer not in NOT_ASKED))
         request = self._say(row, False, dict(members), fds, need_reply, None, "main")
         heard = self._next(f"an answer to {name}", timeout_s)
         if heard.message.answers != request.no:
@@ -60,7 +62,7 @@ class FrontEnd(Talk):
     def tell(self, name: str, *, fds: Sequence[int] = (), **members: Any) -> None:
         """Send a request; with REPLY_ACK agreed, wait for its acknowledgement. TalkError when it is refused."""
         __tracebackhide__ = True
-        if self.row(name).answer != "ack" or not self.agreed("REPLY_ACK"):
+        if self.row(name).answer in NOT_ASKED or not self.agreed("REPLY_ACK"):
             self.send(name, fds=fds, **members)
             return
         heard = self.ask(name, fds=fds, **members)
