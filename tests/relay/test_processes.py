@@ -546,3 +546,6 @@ def test_where_the_control_socket_is(monkeypatch: pytest.MonkeyPatch, folder: Pa
     assert control_folder() == str(folder / f"vhostspy-{os.getuid()}")
     monkeypatch.delenv("XDG_RUNTIME_DIR")
     assert control_folder() == str(folder / f"vhostspy-{os.getuid()}")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert control_folder() == str(folder / f"vhostspy-{os.getuid()}"), "somebody else's folder is none of ours"

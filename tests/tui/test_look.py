@@ -20,7 +20,8 @@ __all__ = ["folder"]
 
 
 @pytest.fixture
-def pair(folder: Path) -> Iterator[Pair]:
+def pair(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
     with Relayed(folder, keep_memory=True) as relayed, Pair(relayed) as made:
         yield made
 

@@ -29,7 +29,8 @@ PAUSE_NS = 100_000_000
 def folder() -> str:
     """Where control sockets of this user are: ``$XDG_RUNTIME_DIR/vhostspy``, else a folder of one's own in $TMPDIR."""
     runtime = os.environ.get("XDG_RUNTIME_DIR")
-    if runtime and os.path.isdir(runtime):
+    # after `su` it may be somebody else's
+    if runtime and os.path.isdir(runtime) and os.access(runtime, os.W_OK | os.X_OK):
         return os.path.join(runtime, "vhostspy")
     temporary = os.environ.get("TMPDIR") or "/tmp"
     return os.path.join(temporary, f"vhostspy-{os.getuid()}")
