@@ -204,14 +204,14 @@ class Bench:
 
     # QEMU
 
-    def memory(self, mebibytes: int, more: str = "") -> str:
+    def memory(self, mebibytes: int) -> str:
         """Guest memory that a back-end can map."""
-        return f"-m {mebibytes} -object memory-backend-memfd,id=m,size={mebibytes}M,share=on{more}"
+        return f"-m {mebibytes} -object memory-backend-memfd,id=m,size={mebibytes}M,share=on"
 
-    def firmware(self, device: str, mebibytes: int = 32, memory: str = "") -> Program:
-        """QEMU with nothing but SeaBIOS and the device; ``memory`` are more options for it."""
+    def firmware(self, device: str) -> Program:
+        """QEMU with nothing but SeaBIOS and the device."""
         return self.start(
-            f"qemu-system-x86_64 -M pc,memory-backend=m -accel tcg {self.memory(mebibytes, memory)} -nodefaults "
+            f"qemu-system-x86_64 -M pc,memory-backend=m -accel tcg {self.memory(32)} -nodefaults "
             f"-display none -serial stdio -device isa-debug-exit,iobase=0xf4,iosize=1 {device}",
             name="qemu",
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from vhostspy.corpus import Scenario, scenarios
@@ -25,6 +27,8 @@ def test_a_disk_of_qemu_storage_daemon(vhostspy: Spy, front_end: Scenario) -> No
 
 @pytest.mark.parametrize("front_end", scenarios("fs"), ids=lambda one: one.name)
 def test_a_folder_of_virtiofsd(vhostspy: Spy, front_end: Scenario) -> None:
+    if os.geteuid() != 0:
+        missing("root, which virtiofsd's sandbox needs")
     shared = vhostspy.folder / "shared"
     shared.mkdir()
     vhostspy.start(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -80,66 +84,37 @@ def holders(inode: int) -> list[str]:
     return found
 
 
+@contextmanager
+def the_end_of(path: str) -> Iterator[Callable[[], bool]]:
+    """Whether the kernel has freed the file since; it is one without a name, so that is when nobody holds it."""
+    delete_self = 0x400
+    libc = ctypes.CDLL(None, use_errno=True)
+    fd = libc.inotify_init1(os.O_CLOEXEC)
+    try:
+        assert libc.inotify_add_watch(fd, os.fsencode(path), delete_self) > 0, os.strerror(ctypes.get_errno())
+        yield lambda: bool(select.select([fd], [], [], 0)[0])
+    finally:
+        os.close(fd)
+
+
 def test_s_nothing_is_held_after_the_guest(bench: Bench) -> None:
     """Neither by the relay nor by those who look: then the kernel has its memory back."""
     relay, qemu = firmware_guest(bench)
     pid = relay.program.process.pid
-    (file,) = {
-        os.stat(f"/proc/{pid}/fd/{number}").st_ino
-        for number, link in relay.open_descriptors().items()
-        if "memory-backend" in link
-    }
+    paths = [
+        f"/proc/{pid}/fd/{number}" for number, link in relay.open_descriptors().items() if "memory-backend" in link
+    ]
+    (file,) = {os.stat(path).st_ino for path in paths}
     assert not any("memfd:" in line for line in Path(f"/proc/{pid}/maps").read_text().splitlines()), "it maps nothing"
     watching = Watching(bench)
     until(lambda: bool(watching.samples()), PATIENCE_S, lambda: f"no samples: {watching.program}")
     assert len(holders(file)) >= 3
-    qemu.stop()
-    until(lambda: not holders(file), PATIENCE_S, lambda: f"held by {holders(file)}")
+    with the_end_of(paths[0]) as freed:
+        qemu.stop()
+        until(lambda: not holders(file), PATIENCE_S, lambda: f"held by {holders(file)}")
+        until(freed, PATIENCE_S, lambda: "the kernel still has it")
     assert watching.program.process.poll() is None
     assert relay.program.process.poll() is None
-
-
-def shared_memory() -> int:
-    """Octets of shared memory on this machine, as the kernel counts them."""
-    (line,) = [line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("Shmem:")]
-    return int(line.split()[1]) << 10
-
-
-def test_s_the_kernel_has_the_memory_back_after_the_guest(bench: Bench) -> None:
-    """All of it that the guest had, while relay and viewer go on."""
-    bench.needs_relay("it is the relay that keeps the memory")
-    size, little = 256 << 20, 32 << 20
-    seen = []
-    # what others on this machine take meanwhile may hide it, once or twice
-    for attempt in range(3):
-        before, meanwhile, after = with_a_guest(bench, size, attempt)
-        if meanwhile > before + size - little and after < before + little:
-            return
-        seen.append(f"{before >> 20}, {meanwhile >> 20}, {after >> 20}")
-    pytest.fail(f"MiB of shared memory before the guest, with it, and after it: {'; '.join(seen)}", pytrace=False)
-
-
-def with_a_guest(bench: Bench, size: int, number: int) -> tuple[int, int, int]:
-    """Shared memory before a guest, with it, and up to 5 s after it."""
-    bench.storage_daemon(make_disk(bench.path("mbr.img"), stay=True), queues=2, name=f"storage-{number}")
-    relay = needed(bench.relay(name=f"relay-{number}", once=False))
-    before = shared_memory()
-    qemu = bench.firmware(bench.blk(",bootindex=0"), size >> 20, ",prealloc=on")
-    qemu.expect("MARK-OK mbr", FIRMWARE)
-    watching = Watching(bench, name=f"watch-{number}")
-    until(
-        lambda: any(one["rings"] for one in watching.samples()), PATIENCE_S, lambda: f"no samples: {watching.program}"
-    )
-    meanwhile = after = shared_memory()
-    qemu.stop()
-    end = time.monotonic() + 5
-    while after > meanwhile - size and time.monotonic() < end:
-        time.sleep(0.05)
-        after = shared_memory()
-    for program in (watching.program, relay.program):
-        assert program.process.poll() is None
-        program.stop()
-    return before, meanwhile, after
 
 
 def test_s_without_memory_nothing_is_held(bench: Bench) -> None:
