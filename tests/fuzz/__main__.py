@@ -28,7 +28,7 @@ from pathlib import Path
 from .entries import ENTRIES, Entry
 from .mutation import changed
 
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vhostspy" / "fuzz"
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "vhostspy" / "fuzz"
 
 
 def main() -> int:

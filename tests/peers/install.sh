@@ -9,7 +9,10 @@
 # unpacked, into a cache folder, never installed.
 set -u
 
-CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/vhostspy
+# a service or a container may have no HOME
+CACHE=${XDG_CACHE_HOME:-${HOME:-$(getent passwd "$(id -u)" | cut -d: -f6)}/.cache}/vhostspy
+# a machine that has just started may be busy with upgrades of its own; a mirror may be away for a moment
+PATIENCE='-o DPkg::Lock::Timeout=300 -o Acquire::Retries=3'
 PACKAGES='qemu-system-x86 seabios busybox-static gcc libc6-dev dpdk-dev tshark tmux lua5.4'
 # drivers of dpdk-testpmd; the packages' names end in DPDK's ABI version, so a pattern finds them
 DRIVERS='librte-net-vhost librte-net-virtio librte-mempool-ring librte-bus-vdev'
@@ -32,7 +35,8 @@ newest() {
 }
 
 get() {
-    DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install "$@" >>"$log" 2>&1
+    # shellcheck disable=SC2086  # a list of options
+    DEBIAN_FRONTEND=noninteractive apt-get -qq $PATIENCE -y --no-install-recommends install "$@" >>"$log" 2>&1
 }
 
 fetch_kernel() {
@@ -40,7 +44,7 @@ fetch_kernel() {
     [ -n "$package" ] || { say 'no package linux-image-cloud-amd64 here; tests with a Linux guest will skip'; return; }
     work=$CACHE/kernel.part.$$
     mkdir -p "$work" && chmod 0755 "$work"
-    if (cd "$work" && apt-get -qq -o APT::Sandbox::User=root download "$package" && dpkg -x ./*.deb . && rm ./*.deb) \
+    if (cd "$work" && apt-get -qq $PATIENCE -o APT::Sandbox::User=root download "$package" && dpkg -x ./*.deb . && rm ./*.deb) \
         >"$work.log" 2>&1; then
         rm -rf "$CACHE/kernel" && mv "$work" "$CACHE/kernel" && rm -f "$work.log"
     else
@@ -66,7 +70,7 @@ fi
 
 mkdir -p "$CACHE"
 log=$CACHE/install.log
-apt-get -qq update >"$log" 2>&1 || say "apt-get update failed, going on with the old lists (see $log)"
+apt-get -qq $PATIENCE update >"$log" 2>&1 || say "apt-get update failed, going on with the old lists (see $log)"
 if [ -n "$missing" ]; then
     wanted=
     for package in $missing; do

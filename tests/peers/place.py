@@ -15,7 +15,7 @@ from .guest import initrd
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vhostspy"
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "vhostspy"
 
 #: programs that no package puts on the search path
 ELSEWHERE = ("/usr/lib/qemu", "/usr/libexec")

@@ -13,7 +13,7 @@ from tests.conftest import missing
 
 from .tshark import Tshark, new_tshark
 
-SID = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vhostspy" / "sid"
+SID = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "vhostspy" / "sid"
 
 
 @pytest.fixture(scope="session", params=["here", pytest.param("sid", marks=pytest.mark.sid)])
