@@ -129,7 +129,7 @@ class Viewers:
                 self.broken = True
             elif status:
                 self.failed = True
-                say(f"the view ended with status {status}; the traffic and the capture are as they should be")
+                say(f"the view ended with status {status}; traffic and capture do not depend on it")
 
 
 def view_words(options: Namespace) -> list[str]:
