@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-settings.register_profile("default", deadline=None)  # a busy machine is no fault of the code
-settings.register_profile("fuzz", deadline=None, max_examples=5_000)
+# a busy machine is no fault of the code
+settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("fuzz", settings.get_profile("default"), max_examples=5_000)
 # a change is not refused for what luck found in another's code: there the examples are the same each time
-settings.register_profile("ci", deadline=None, derandomize=True)
+settings.register_profile("ci", settings.get_profile("default"), derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") == "true" else "default")
 
 #: what a person may have said to programs about their output, which is no business of what is tested here

@@ -122,7 +122,7 @@ WHOLE = st.fixed_dictionaries(
 )  # fmt: skip
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=150)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=150)
 @given(st.lists(WHOLE | FACTS, min_size=1, max_size=3))
 def test_any_sample(capture: Callable[..., str], samples: list[object]) -> None:
     path = capture(*((1, facts) for facts in samples))

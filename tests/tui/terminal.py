@@ -25,7 +25,7 @@ class Terminal:
     def _tmux(self, *words: str) -> str:
         environment = {name: value for name, value in os.environ.items() if name not in ("TMUX", "TMUX_PANE")}
         command = ["tmux", "-S", str(self.socket), "-f", "/dev/null", *words]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=20, env=environment)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -38,7 +38,7 @@ class Terminal:
         for key in keys:
             self._tmux("send-keys", "-t", "t", key)
 
-    def wait_for(self, text: str, within_s: float = 30) -> str:
+    def wait_for(self, text: str, within_s: float = 60) -> str:
         """Wait until a text is on the screen; fails with what is there instead."""
         end = time.monotonic() + within_s
         while True:
