@@ -98,12 +98,12 @@ def record(session: Session, capture: Path) -> None:
             back, _ = listener.accept()
             with front, back:
                 session.play(front, back)
-            if relay.wait(10):
+            if relay.wait(30):
                 raise SystemExit(f"the relay ended with {relay.returncode}")
         finally:
             if relay.poll() is None:
                 relay.send_signal(signal.SIGTERM)
-                relay.wait(10)
+                relay.wait(30)
             listener.close()
 
 
