@@ -98,18 +98,21 @@ OWN_NAMES = (*_NUMBERS, *_FLAGS, *_TEXTS, *_OTHERS)
 _HEADER = ("request", "flags", "size")
 _PREFIXES = ("vhost_user", "vhost_user_gpu", "vfio_user")
 SOME_NAMES = "message, from, channel, session, no, ring, fds, reply, pending, latency, finding, fields.…, vhost_user.…"
-_NUMBER = "a number (8, 0x8, 4KiB, 5ms)"
+NUMBER = "a number (8, 0x8, 4KiB, 5ms)"
 
 
 def named(token: Token, text: str) -> Name:
     """What a word stands for; FilterError, with the nearest right name, where it stands for nothing."""
     name = token.value
     if name in _NUMBERS:
-        takes = "a time (5ms, 800us, 2s)" if name == "latency" else _NUMBER
+        takes = "a time (5ms, 800us, 2s)" if name == "latency" else NUMBER
         return Name(name, _NUMBERS[name], "number", takes)
     if name in _FLAGS:
         flag = _FLAGS[name]
         return Name(name, lambda m: (flag(m),), "flag", "true or false", {"true": "true", "false": "false"})
+    if name == "protocol":
+        protocols = {protocol: protocol for protocol in registry.PROTOCOLS}
+        return Name(name, _TEXTS[name], "text", "a protocol", protocols)
     if name in _TEXTS:
         return Name(name, _TEXTS[name], "text", "a text")
     if name == "message":
@@ -167,7 +170,7 @@ def _member(token: Token, text: str, prefix: str, path: str) -> Name:
         if path == "request":
             takes = "a message's number or name"
             return Name(token.value, _only(ours, _request), "named", takes, message_names())
-        return Name(token.value, _only(ours, _NUMBERS[path]), "number", _NUMBER)
+        return Name(token.value, _only(ours, _NUMBERS[path]), "number", NUMBER)
     members = names_of_members(protocol)
     steps = path.split(".")
     for step in steps:

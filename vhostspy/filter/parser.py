@@ -21,7 +21,7 @@ from .compare import (
     present,
     same_text,
 )
-from .names import SOME_NAMES, Name, Test, Values, named
+from .names import NUMBER, SOME_NAMES, Name, Test, Values, named
 from .tree import Node, join, term
 from .words import FilterError, Token, glob, is_pattern, number, tokens, unquoted
 
@@ -179,6 +179,8 @@ class Parser:
         wanted = number(text) if token.kind == "word" else None
         if name.kind == "number" and wanted is None:
             raise self.error(token, f"{text} is no number", f"after {sign} comes {name.takes}")
+        if name.name == "latency" and wanted and text[-1].isdecimal():
+            raise self.error(token, f"{text} has no unit", f"after {sign} comes {name.takes}")
         if name.kind == "severity" and text.lower() in SEVERITIES:
             return ordered(values, sign, SEVERITIES[text.lower()])
         if name.choices and name.kind != "severity" and not is_pattern(text):
@@ -190,6 +192,8 @@ class Parser:
         if sign not in ("==", "!="):
             if name.kind == "severity":
                 raise self.error(token, f"{text} is no severity", "note, warning or error")
+            if text[:1].isdecimal():
+                raise self.error(token, f"{text} is no number", f"after {sign} comes {NUMBER}")
             raise self.error(token, f"{text} can't be compared by size", "texts are compared by == and !=")
         return same_text(name, values, sign, text)
 
