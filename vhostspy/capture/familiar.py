@@ -11,10 +11,8 @@ from typing import Final
 
 from . import pcapng
 from .packet import descriptors
-from .record import DESCRIPTOR, HEADER, Record
+from .record import DESCRIPTOR, Record
 
-#: from a block's first octet to where descriptors or the message begin
-HEADS: Final = pcapng.PACKET_HEADER.size + pcapng.TAGS.size + HEADER.size
 #: a record of ours: block type, length, interface | (time) | packet lengths, tags, header's beginning | number, time,
 #: monotonic time, span | header's end. First, second and last are the same in many records.
 SHAPE: Final = Struct("<12s8x160sQQQQ24s")
@@ -33,7 +31,7 @@ def keep(familiar: Familiar, block: bytes, record: Record) -> None:
     head, middle, _, _, _, _, rest = _shape(block)
     if len(familiar) >= _MOST:
         familiar.clear()
-    first = HEADS + len(record.fds) * DESCRIPTOR.size
+    first = pcapng.HEADS + len(record.fds) * DESCRIPTOR.size
     familiar[middle] = (
         head, rest, len(block), block[-4:], first, first + record.length, record.kind, record.session, record.previous,
         record.protocol, record.channel, record.channel_no, record.sender, record.flags, record.reads,
@@ -56,7 +54,7 @@ def same(familiar: Familiar, window: bytes, at: int) -> Record | None:
     if head != same_head or rest != same_rest or window[at + total - 4 : at + total] != again:
         return None
     octets = window[at + first : at + behind]
-    fds = descriptors(window, at + HEADS, at + first)
+    fds = descriptors(window, at + pcapng.HEADS, at + first)
     return Record(
         kind, number, wall, mono, span, session, previous, protocol, channel, channel_no, sender, flags, reads, order,
         length, octets, fds_at, fds,

@@ -10,31 +10,16 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Container, Sequence
-from struct import Struct
 from struct import error as struct_error
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from vhostspy.dissectors.registry import by_size
 
 from . import pcapng
-from .facts import COMMENTED
+from .frame import Frame, block_size
 from .long import LONG, Long
-from .record import (
-    CHANNELS,
-    DESCRIPTOR,
-    DROPPED,
-    EVENT,
-    FROM_SPY,
-    HEADER,
-    MAGIC,
-    MESSAGE,
-    ORIGINAL,
-    PROTOCOLS,
-    RAW,
-    SNAPPED,
-    VERSION,
-    flag_words,
-)
+from .record import DROPPED, EVENT, MESSAGE, ORIGINAL, RAW, SNAPPED
+from .template import Plain, Template, make, without_span
 
 if TYPE_CHECKING:
     from vhostspy.dissectors.rows import Channel
@@ -43,49 +28,14 @@ if TYPE_CHECKING:
 
 #: templates a lane keeps; peers that never repeat a size must not fill the memory
 _MOST_TEMPLATES: Final = 1024
+_HEADS: Final = pcapng.HEADS
 #: of an event's text in the comment, in octets
 _MOST_TEXT: Final = 400
-#: width of a descriptor in the comment
-COMMENT_WIDTH: Final = 40
-
-_PACKET: Final = pcapng.PACKET_HEADER
-_HEADS: Final = _PACKET.size + pcapng.TAGS.size + HEADER.size
-#: of the message number, from a record's first octet: four octets of 8 follow each other
-_NUMBER_AT: Final = _PACKET.size + pcapng.TAGS.size + 32
-_HALF: Final = 0xFFFFFFFF
-#: option with the message's number; end of options and the block's length
-_NUMBER: Final = Struct("<HHQ")
-_END: Final = Struct("<II")
-# EPB_FLAGS of the two directions
-_INBOUND: Final = b"\1\0\0\0"
-_OUTBOUND: Final = b"\2\0\0\0"
-
-#: size, pack_into, front, middle, rest, options, tail: what ``plain`` needs. An exact tuple: unpacked fastest.
-_Plain = tuple[int, Callable[..., None], bytes, bytes, bytes, bytes, bytes]
-
 
 #: called with a message's label, number and octets, its descriptors (which are the callee's) and their kinds' numbers
 Seen = Callable[[str, int, bytes, Sequence[int], bytes], None]
 #: the same but for the descriptors, which are not known yet
 Heeded = tuple[Seen, str, int, bytes]
-
-
-class _Template(NamedTuple):
-    """Records of one kind and length, all but what changes from one to the next."""
-
-    size: int
-    #: of: front, lower half of the time, middle, number, wall, monotonic, span, rest, octets, options, number, tail
-    pack: Callable[..., None]
-    front: bytes
-    middle: bytes
-    rest: bytes
-    options: bytes
-    tail: bytes
-    #: where in the record the descriptors' comment goes
-    comment_at: int
-    role: str
-    #: the message's label, where somebody wants to see such messages
-    heeded: str
 
 
 class Lane:
@@ -105,9 +55,8 @@ class Lane:
     """
 
     __slots__ = (
-        "carried", "channel", "channel_no", "interface", "key", "long", "low", "previous", "protocol", "rows", "sender",
-        "session", "templates", "variants", "writer", "_byte_order", "_direction", "_heeds", "_protocol_no", "_seen",
-        "_tags",
+        "carried", "frame", "key", "long", "low", "rows", "sender", "templates", "variants", "writer", "_heeds",
+        "_seen",
     )  # fmt: skip
 
     def __init__(
@@ -123,33 +72,23 @@ class Lane:
         byte_order: str,
     ) -> None:
         self.writer = writer
-        self.channel = CHANNELS.index(channel)
+        self.frame = Frame(channel, sender, session, channel_no, protocol, previous, byte_order)
         self.sender = sender
-        self.session = session
-        self.channel_no = channel_no
-        self.protocol = protocol
         self.rows = rows
-        self.previous = previous
-        self.interface = pcapng.INTERFACES.index(channel or "main")
         #: the octets of a header that hold id, flags and size: all that messages of one template have in common
         self.key = slice(0, 0)
         if rows is not None:
             places = (rows.header.id_at, rows.header.flags_at, rows.header.size_at)
             self.key = slice(min(places), max(places) + 4)
-        self.templates: dict[bytes, _Plain] = {}
+        self.templates: dict[bytes, Plain] = {}
         #: the same with so many descriptors; where their comment goes, what they are for
-        self.carried: dict[tuple[bytes, int], tuple[_Plain, int, str, str]] = {}
-        self.variants: dict[tuple[bytes, int, int, int, int, int], _Template] = {}
+        self.carried: dict[tuple[bytes, int], tuple[Plain, int, str, str]] = {}
+        self.variants: dict[tuple[bytes, int, int, int, int, int], Template] = {}
         #: a block's time is two halves; templates hold the upper one, of which this is the time (it lasts four seconds)
         self.low = 0
         self.long: Long | None = None
         self._heeds: Container[str] = ()
         self._seen: Seen = _nobody
-        self._byte_order = int(byte_order in ("big", ">"))
-        self._protocol_no = PROTOCOLS.index(protocol)
-        direction = bytes(4) if sender == FROM_SPY else _INBOUND if sender else _OUTBOUND
-        self._direction = pcapng.option(pcapng.EPB_FLAGS, direction)
-        self._tags: dict[str, bytes] = {}
 
     def heed(self, labels: Container[str], seen: Seen) -> None:
         """Call ``seen`` for each message of these labels that went on, in order, with its descriptors: it owns them.
@@ -270,7 +209,10 @@ class Lane:
         template = self.variants.get(variant)
         if template is None:
             label, role = self._label(key)
-            template = self._template(MESSAGE, label, role, length, kept, reads, flags, len(fds), fds_at)
+            heeded = label if label in self._heeds else ""
+            template = make(
+                self.frame, MESSAGE, label, role, length, kept, reads, flags, len(fds), fds_at, self.low, heeded
+            )
             if len(self.variants) >= _MOST_TEMPLATES:
                 self.variants.clear()
                 self.templates.clear()
@@ -278,10 +220,10 @@ class Lane:
             self.variants[variant] = template
             if variant[3:] == (1, 0, 0) and self._declared_length(key) == length:
                 if fds:
-                    plain = _plain(template, length, len(fds))
+                    plain = without_span(template, length, len(fds))
                     self.carried[key, len(fds)] = plain, template.comment_at, template.role, template.heeded
                 elif not template.heeded:  # those come by here each time
-                    self.templates[key] = _plain(template, length)
+                    self.templates[key] = without_span(template, length)
         self._pack(template, data, length, wall_ns, mono_ns, span_ns, flags, fds)
 
     def raw(
@@ -305,15 +247,15 @@ class Lane:
             flags |= SNAPPED
         if not 0 <= wall_ns - self.low < 1 << 32:
             self._set_half(wall_ns)
-        template = self._template(RAW, "raw", "", length, kept, reads, flags, len(fds), fds_at)
+        template = make(self.frame, RAW, "raw", "", length, kept, reads, flags, len(fds), fds_at, self.low, "")
         self._pack(template, view[:kept].tobytes(), length, wall_ns, mono_ns, span_ns, flags, fds)
 
     def event(self, label: str, text: str, data: bytes, wall_ns: int, mono_ns: int, kind: int = EVENT) -> None:
         """Record an event or sample: JSON text in ``data``, at most LONG octets; ``text`` is for people."""
         text = text.encode(errors="replace")[:_MOST_TEXT].decode(errors="ignore")
         size = len(text.encode())
-        front = self.front(kind, label, 0, len(data), len(data), 0, 0, 1, 0, wall_ns, mono_ns, 0, 0, size)
-        if not self.writer.put((front, data, self.tail(len(data), 0, text, block_size(front))), mono_ns):
+        front = self.frame.front(kind, label, 0, len(data), len(data), 0, 0, 1, 0, wall_ns, mono_ns, 0, 0, size)
+        if not self.writer.put((front, data, self.frame.tail(len(data), 0, text, block_size(front))), mono_ns):
             self.writer.lose(0, len(data))
 
     def begin(
@@ -359,62 +301,11 @@ class Lane:
             self.long.finish()
             self.long = None
 
-    # what long messages use too
-
-    def front(
-        self,
-        kind: int,
-        label: str,
-        count: int,
-        octets: int,
-        length: int,
-        offset: int,
-        flags: int,
-        reads: int,
-        number: int,
-        wall_ns: int,
-        mono_ns: int,
-        span_ns: int,
-        fds_at: int,
-        comment_size: int,
-    ) -> bytes:
-        """All of a record before its descriptor entries: block header, tags, our header.
-
-        count: descriptor entries. octets: of the message in this record, ``offset`` where in it they begin.
-        comment_size: octets of the comment that ``tail`` will write.
-        """
-        inside = pcapng.TAGS.size + HEADER.size + count * DESCRIPTOR.size
-        captured = inside + octets
-        original = min(inside + length, 0xFFFFFFFF) if flags & SNAPPED else captured
-        options = 8 + 4 + (4 + comment_size + (-comment_size % 4) if comment_size else 0) + (12 if number else 0)
-        total = _PACKET.size + captured + (-octets % 4) + options + 4
-        tags = self._tags.get(label)
-        if tags is None:
-            if len(self._tags) >= _MOST_TEMPLATES:
-                self._tags.clear()
-            tags = pcapng.tags(self.protocol, label, self.sender, self.session, self.channel_no)
-            self._tags[label] = tags
-        return b"".join((
-            _PACKET.pack(pcapng.PACKET, total, self.interface, wall_ns >> 32, wall_ns & _HALF, captured, original),
-            tags,
-            HEADER.pack(
-                MAGIC, VERSION, kind, HEADER.size, self._protocol_no, self._byte_order, self.channel, self.sender,
-                flags, self.session, self.previous, self.channel_no, reads, number, wall_ns, mono_ns, span_ns,
-                length, offset, fds_at, count, DESCRIPTOR.size,
-            ),
-        ))  # fmt: skip
-
-    def tail(self, octets: int, number: int, text: str, total: int) -> bytes:
-        """All behind the octets: padding, comment, direction, number (0: none), the block's length."""
-        said = pcapng.option(pcapng.OPT_COMMENT, text.encode()) if text else b""
-        numbered = _NUMBER.pack(pcapng.EPB_PACKETID, 8, number) if number else b""
-        return b"".join((bytes(-octets % 4), said, self._direction, numbered, _END.pack(0, total)))
-
     # the rest
 
     def _pack(
         self,
-        template: _Template,
+        template: Template,
         data: bytes,
         length: int,
         wall_ns: int,
@@ -457,26 +348,6 @@ class Lane:
         self.carried.clear()
         self.variants.clear()
 
-    def _template(
-        self, kind: int, label: str, role: str, length: int, kept: int, reads: int, flags: int, count: int, fds_at: int
-    ) -> _Template:
-        words = flag_words(flags)
-        width = min(count, COMMENTED) * COMMENT_WIDTH
-        if words and width:
-            words += "; "
-        text = words + " " * width
-        front = self.front(kind, label, count, kept, length, 0, flags, reads, 1, self.low, 0, 0, fds_at, len(text))
-        # padding, comment, direction, header of the number's option | number | end of options, length
-        tail = self.tail(kept, 1, text, block_size(front))
-        options, tail = tail[:-16], tail[-8:]
-        middle, rest = front[20:_NUMBER_AT], front[_NUMBER_AT + 32 :]
-        entries = count * DESCRIPTOR.size
-        shape = f"<16sI{len(middle)}sQQQQ{len(rest)}s{entries}x{kept}s{len(options)}sQ8s"
-        comment_at = _HEADS + entries + kept + (-kept % 4) + pcapng.OPTION.size + len(words)
-        pack = Struct(shape).pack_into
-        heeded = label if kind == MESSAGE and label in self._heeds else ""
-        return _Template(block_size(front), pack, front[:16], middle, rest, options, tail, comment_at, role, heeded)
-
     def _label(self, key: bytes) -> tuple[str, str]:
         """A message's name and what its descriptors are for; ``key``: what ``self.key`` cuts out of its header."""
         rows = self.rows
@@ -507,20 +378,6 @@ class Lane:
 
 def _nobody(label: str, number: int, data: bytes, fds: Sequence[int], kinds: bytes) -> None:
     """Where nobody looks, nothing is heeded."""
-
-
-def block_size(front: bytes) -> int:
-    """The length of the block that begins like this."""
-    return int.from_bytes(front[4:8], "little")
-
-
-def _plain(template: _Template, length: int, count: int = 0) -> _Plain:
-    """The template without a span, which is 0: one argument less. count: of the descriptors' entries, left blank."""
-    size, _, front, middle, rest, options, tail, *_ = template
-    rest = bytes(8) + rest
-    entries = f"{count * DESCRIPTOR.size}x"
-    pack = Struct(f"<16sI{len(middle)}sQQQ{len(rest)}s{entries}{length}s{len(options)}sQ8s").pack_into
-    return size, pack, front, middle, rest, options, tail
 
 
 def _native(data: bytes, at: int, width: int) -> int:

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from . import pcapng
+from .frame import block_size
 from .record import HEADER, INCOMPLETE, MAX_PACKET, ORIGINAL, SNAPPED, flag_words
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 LONG: Final = 16 * 1024
 #: octets of a message, and its descriptor entries, in one record
 _MOST_OCTETS: Final = MAX_PACKET - pcapng.TAGS.size - HEADER.size
-_HEADS: Final = pcapng.PACKET_HEADER.size + pcapng.TAGS.size + HEADER.size
 
 
 class Long:
@@ -136,7 +136,7 @@ class Long:
         self.part += len(last)
         front, entries, tail = self._frame(self.part)
         try:
-            w.write_at((last, tail), w.at + _HEADS + len(entries) + before)
+            w.write_at((last, tail), w.at + pcapng.HEADS + len(entries) + before)
             w.write_at((front[4:], entries), w.at + 4)
             w.write_at((front[:4],), w.at)
         except OSError as failure:
@@ -197,7 +197,7 @@ class Long:
             if w.part is None:
                 w.open_part(self, self._now())
                 before = 0 if self.offset else len(self.entries)
-                self.place = w.at + _HEADS + before
+                self.place = w.at + pcapng.HEADS + before
                 self.space = min(_MOST_OCTETS - before, self.kept - self.offset)
             w.write_at((piece,), self.place)
             self.place += len(piece)
@@ -219,11 +219,11 @@ class Long:
             if self.comment:
                 text = f"{text}; {self.comment}" if text else self.comment
         lane = self.lane
-        front = lane.front(
+        front = lane.frame.front(
             self.kind, self.label, count, octets, self.length, self.offset, self.flags, self.reads, self.number,
             self.wall_ns, self.mono_ns, self.span_ns, self.fds_at, len(text.encode()),
         )  # fmt: skip
-        return front, entries, lane.tail(octets, self.number, text, int.from_bytes(front[4:8], "little"))
+        return front, entries, lane.frame.tail(octets, self.number, text, block_size(front))
 
     def _now(self) -> int:
         return self.mono_ns + self.span_ns

@@ -9,7 +9,7 @@ from __future__ import annotations
 from struct import Struct, pack
 from typing import Final
 
-from .record import MAX_PACKET
+from .record import HEADER, MAX_PACKET
 
 SECTION: Final = 0x0A0D0D0A
 INTERFACE: Final = 1
@@ -45,6 +45,8 @@ TAG_INFO: Final = 36
 
 #: every tag a record begins with; a fixed length, so that the rest has a fixed place: ``tags()`` fills it
 TAGS: Final = Struct(">HH8s HH4s HH4s HHI HHI HHI HH16s HHI HH32s HH")
+#: from a record's first octet to its descriptors, or its message
+HEADS: Final = PACKET_HEADER.size + TAGS.size + HEADER.size
 #: of TAG_INFO
 LABEL_SIZE: Final = 32
 

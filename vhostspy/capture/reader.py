@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 from typing import Final
 
-from . import familiar, packet
+from . import familiar, packet, pcapng
 from .blocks import Blocks
 from .joining import Joiner, Placed
 from .packet import descriptors
@@ -21,7 +21,7 @@ from .window import CaptureError
 __all__ = ["CaptureError", "Reader"]
 
 # names of the module's own, for the loop
-_HEADS: Final = familiar.HEADS
+_HEADS: Final = pcapng.HEADS
 _SIZE: Final = familiar.SHAPE.size
 _shape = familiar.SHAPE.unpack_from
 _new = tuple.__new__

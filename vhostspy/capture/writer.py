@@ -27,9 +27,10 @@ from vhostspy import __version__
 
 from . import pcapng
 from .facts import COMMENTED, Facts
-from .lane import COMMENT_WIDTH, Heeded, Lane
+from .lane import Heeded, Lane
 from .long import LONG
 from .record import DESCRIPTOR, FROM_SPY, HEADER, MESSAGE, ORIGINAL, RAW, SAMPLE
+from .template import COMMENT_WIDTH
 
 if TYPE_CHECKING:
     from vhostspy.dissectors.rows import Channel

@@ -17,7 +17,7 @@ from vhostspy.dissectors import registry
 
 from .columns import EVENTS, ROWS, Columns
 
-_HEADS: Final = pcapng.PACKET_HEADER.size + pcapng.TAGS.size + HEADER.size
+_HEADS: Final = pcapng.HEADS
 #: from the end of the block before on: that one's length | block type, length, interface | (time) | packet lengths,
 #: tags, header up to the number | number, (wall clock), monotonic time's low and high half, (span) | header's end and
 #: twelve octets more
