@@ -70,10 +70,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         "long on one CPU, four times and more across CPUs",
     )
     for name, what in (("mask", "clear"), ("offer", "set")):
-        for kind in ("features", "protocol-features"):
+        for kind, such in (("features", "MQ,EVENT_IDX"), ("protocol-features", "CONFIG,12")):
             act.add_argument(
                 f"--{name}-{kind}", metavar="NAMES", action="append", default=[],
-                help=f"{what} these bits in what the back-end offers (names or numbers, with commas)",
+                help=f"{what} these {'virtio' if kind == 'features' else 'protocol'} feature bits in what the back-end "
+                f"offers, by names or numbers: {such}",
             )  # fmt: skip
     rules = parser.add_argument_group("rules")
     rules.add_argument("--validate", action="store_true", help="findings as they happen; with -q nothing else")
