@@ -70,7 +70,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "long on one CPU, four times and more across CPUs",
     )
     for name, what in (("mask", "clear"), ("offer", "set")):
-        for kind, such in (("features", "MQ,EVENT_IDX"), ("protocol-features", "CONFIG,12")):
+        for kind, such in (("features", "EVENT_IDX,34"), ("protocol-features", "CONFIG,12")):
             act.add_argument(
                 f"--{name}-{kind}", metavar="NAMES", action="append", default=[],
                 help=f"{what} these {'virtio' if kind == 'features' else 'protocol'} feature bits in what the back-end "
