@@ -157,6 +157,14 @@ def receive(sock: socket.socket) -> Got:
     return Got(data, tags, reads)
 
 
+def exchange(front: socket.socket, back: socket.socket, tag: int = 1) -> None:
+    """A message each way, each with a descriptor."""
+    send(front, sized(20, fill=tag), [tag])
+    assert receive(back).tags == (tag,)
+    send(back, sized(24, fill=tag), [tag + 1])
+    assert receive(front).tags == (tag + 1,)
+
+
 def receive_bytes(sock: socket.socket, count: int) -> bytes:
     """So many bytes, however they come."""
     data = bytearray()

@@ -16,8 +16,7 @@ from tests.conftest import missing
 from vhostspy.relay.control import LONGEST, Control
 from vhostspy.relay.control import folder as control_folder
 
-from .harness import Relayed, connected, events, messages, open_to_viewers, receive, send, sized, until
-from .test_sessions import exchange
+from .harness import Relayed, connected, events, exchange, messages, open_to_viewers, receive, send, sized, until
 
 
 @pytest.fixture

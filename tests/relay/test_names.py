@@ -14,8 +14,7 @@ import pytest
 from vhostspy.errors import WrongUse
 from vhostspy.relay.endpoint import SUN_PATH, Connector, Listener, address
 
-from .harness import at_end, connected, listening, quiet, receive, running, send, sized, until
-from .test_sessions import exchange
+from .harness import at_end, connected, exchange, listening, quiet, receive, running, send, sized, until
 
 
 def refused(name: str, *words: str, kind: type[Listener] | type[Connector] = Listener) -> None:
