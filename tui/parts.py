@@ -84,8 +84,8 @@ class Parts(App[int]):
         #: the number typed before a key; 0: none
         self.count = 0
         self._counting = False
-        #: keys that came behind an Enter that is not done with
-        self._waiting_keys: list[events.Key] | None = None
+        #: keys that came before there was a line to type in, or behind an Enter that is not done with
+        self._waiting_keys: list[events.Key] | None = []
         self._front = "message"
         self._details_row: tuple[object, ...] | None = None
         # the parts are kept here: what is on the screen may be another page
@@ -103,14 +103,13 @@ class Parts(App[int]):
         self.key_bar = Keys()
 
     def compose(self) -> ComposeResult:
+        self._fit(self.size.width)  # before there is anything that would be styled anew
         yield self.title_bar
         yield self.upper
         yield self.lower
-        yield self.prompt
         yield self.key_bar
 
     def on_mount(self) -> None:
-        self._fit(self.size.width)
         self.feed.advance(0)
         if not self.store.follow:
             # events tell how it began; what one came for begins behind them
@@ -119,8 +118,14 @@ class Parts(App[int]):
         self.give_focus(self.listed)
         self.update_all()
         self.set_interval(TICK_S, self._tick)
-        # first the picture, then what the rules say of it
-        self.call_after_refresh(self.work)
+        # first the picture; then what is not in it, and what the rules say of it
+        self.call_after_refresh(self._stand)
+
+    async def _stand(self) -> None:
+        """The first picture is drawn."""
+        await self.mount(self.prompt, before=self.key_bar)
+        self._let_go()
+        self.work()
 
     # -- parts
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from textual import events
 from textual.pilot import Pilot
 
 from tests.peers.place import ROOT
@@ -283,3 +284,23 @@ def test_a_line_for_what_is_typed_has_its_history_to_itself() -> None:
         assert app.prompt.line.value == "goto 3"
 
     on_screen(test)
+
+
+class Eager(Screen):
+    """Somebody types before anything is drawn."""
+
+    CSS_PATH = str(ROOT / "tui" / Screen.CSS_PATH)
+
+    def on_mount(self) -> None:
+        for character in ":theme nord":
+            key = {":": "colon", " ": "space"}.get(character, character)
+            self.post_message(events.Key(key, character))
+        self.post_message(events.Key("enter", "\r"))
+
+
+def test_what_is_typed_before_the_first_picture_is_done_behind_it() -> None:
+    async def test(app: Screen, pilot: Pilot[int]) -> None:
+        await until(pilot, lambda: app.theme == "nord")
+        assert not app.prompt.display
+
+    on_screen(test, screen=Eager)
