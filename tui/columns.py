@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from vhostspy.message import Event, Message, end_name
-from vhostspy.output.text import EVENT_SEVERITIES, channel_label, descriptors, title
+from vhostspy.output.text import EVENT_SEVERITIES, channel_label, descriptors, happened, title
 from vhostspy.output.units import duration, escape, seconds
 from vhostspy.pipeline import Item
 
@@ -168,8 +168,7 @@ def _event(event: Event, facts: Facts, shown: Layout) -> Iterator[Span]:
             yield " " * width, "plain"
         yield " ", "plain"
     total = sum(w + 1 for _, w in shown.columns) - sum(w + 1 for _, w in left) - sum(w + 1 for _, w in right)
-    about = f"session {event.session}: " if event.session > 1 else ""
-    spans = [("── ", "dim"), (f"{about}{escape(event.text) or escape(event.event)}", role)]
+    spans = [("── ", "dim"), (happened(event), role)]
     if facts.mark:
         spans.append((f"  “{escape(facts.mark)}”", "title"))
     yield from _fit(spans, total - 1)

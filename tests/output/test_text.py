@@ -76,6 +76,19 @@ def test_a_session() -> None:
     ]
 
 
+def test_of_several_sessions_an_event_says_which_it_is_about_once() -> None:
+    conversation = session()
+    conversation.session = 2
+    conversation.event("open", text="session 2 begins")
+    conversation.front_end("GET_FEATURES")
+    conversation.event("eof", 1, text="closed its side")
+    lines = [line.partition("── ")[2] for line in shown(conversation) if "── " in line]
+    assert lines[4:6] == [
+        "session 2 begins",
+        "session 2: back-end closed first, GET_FEATURES #11 unanswered for 150 µs",
+    ]
+
+
 def test_with_a_filter_only_messages_that_match_and_time_still_counts_from_the_first() -> None:
     assert shown(session(), query="fds") == [
         "   8   0.001050   1.1 ms  main     → front-end  ADD_MEM_REG               512 MiB at 0x0  [memory memfd]",

@@ -104,10 +104,9 @@ class Text(Form):
     def event(self, event: Event) -> str:
         """An event: a line without a number, and without a time before the first message."""
         time = "" if self._start_ns is None else seconds(event.monotonic_ns - self._start_ns)
-        about = f"session {event.session}: " if event.session > 1 else ""
-        text = escape(event.text) or escape(event.event)
+        text = happened(event)
         colour = _SEVERITY_COLOURS[EVENT_SEVERITIES.get(event.event, "note")]
-        line = f"      {time:>9}  {self._paint(f'── {about}{text}', colour)}\n"
+        line = f"      {time:>9}  {self._paint(f'── {text}', colour)}\n"
         return line + "".join(f"{one}\n" for one in self._findings(event)) if event.findings else line
 
     def summary(self, summary: Summary, sessions: Mapping[int, Session]) -> str:
@@ -192,6 +191,13 @@ def channel_label(session: int, channel: str, channel_no: int) -> str:
     if channel not in ("", "main") and channel_no > 1:
         label = f"{label}#{channel_no}"
     return label if session <= 1 else f"{session}:{label}"
+
+
+def happened(event: Event) -> str:
+    """An event's text; where there are several sessions it says of which."""
+    text = escape(event.text) or escape(event.event)
+    whose = f"session {event.session}"
+    return text if event.session < 2 or text.startswith(f"{whose} ") else f"{whose}: {text}"
 
 
 def title(message: Message) -> str:
