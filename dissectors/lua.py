@@ -7,14 +7,15 @@ A member that several layouts have is one name with one type in Wireshark too, w
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.resources import files
-from typing import Any, NamedTuple
+from typing import Any
 from zlib import crc32
 
 from . import registry, virtio
 from .items import WIDTHS
+from .lua_fields import Fields, Kind, bit_name
+from .lua_text import EXACT, literal, quoted
 from .plan import plan
 from .rows import (
     ACK,
@@ -39,9 +40,6 @@ from .show import pieces
 
 #: what the file begins with
 FIRST_LINE = "-- Wireshark dissector for captures of vhostspy"
-
-#: numbers that Lua 5.2 writes exactly
-_EXACT = 1 << 53
 
 
 def generate(tables: Mapping[str, object], protocols: Iterable[Rows] | None = None) -> str:
@@ -81,151 +79,12 @@ def prefix(protocol: str) -> str:
     return protocol.replace("-", "_")
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Values as Lua writes them
-
-
-def literal(value: object, depth: int = 0) -> str:
-    """A Lua expression for this value: mappings and sequences become tables, None is nil."""
-    if value is None:
-        return "nil"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int):
-        if abs(value) > _EXACT:
-            raise ValueError(f"{value} is not exact in Lua")
-        return str(value)
-    if isinstance(value, str):
-        return quoted(value)
-    if isinstance(value, Mapping):
-        parts = [f"{_key(key)} = {literal(part, depth + 1)}" for key, part in value.items() if part is not None]
-    elif isinstance(value, Iterable):
-        parts = [literal(part, depth + 1) for part in value]
-    else:
-        raise TypeError(f"no Lua for {value!r}")
-    line = ", ".join(parts)
-    if len(line) + 2 * depth <= 110:
-        return f"{{{line}}}"
-    indent = "  " * (depth + 1)
-    return "{\n" + "".join(f"{indent}{part},\n" for part in parts) + "  " * depth + "}"
-
-
-def quoted(text: str) -> str:
-    """A Lua string; what is not printable ASCII is written as octets."""
-    octets = (
-        chr(octet) if 32 <= octet < 127 and octet not in b'"\\' else f"\\{octet:03d}"
-        for octet in text.encode("utf-8", "surrogateescape")
-    )
-    return f'"{"".join(octets)}"'
-
-
-_LUA_WORDS = frozenset(
-    [
-        "and",
-        "break",
-        "do",
-        "else",
-        "elseif",
-        "end",
-        "false",
-        "for",
-        "function",
-        "goto",
-        "if",
-        "in",
-        "local",
-        "nil",
-        "not",
-        "or",
-        "repeat",
-        "return",
-        "then",
-        "true",
-        "until",
-        "while",
-    ]
-)
-
-
-def _key(key: object) -> str:
-    if isinstance(key, int):
-        return f"[{key}]"
-    text = str(key)
-    return text if re.fullmatch(r"[A-Za-z_]\w*", text) and text not in _LUA_WORDS else f"[{quoted(text)}]"
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Fields
-
-
-class Kind(NamedTuple):
-    """What a member's value is: "int" (signed), "uint", "bool", "bytes", "string", "none"; and in how many octets."""
-
-    of: str
-    size: int = 0
-
-
-class _Fields:
-    """The fields of a protocol: a name has one type for all members that have it, if that can be."""
-
-    def __init__(self) -> None:
-        self._kinds: dict[str, list[Kind]] = {}
-        #: (name, type, base, names) -> number
-        self._numbers: dict[tuple[str, str, str, int], int] = {}
-        self._texts: list[str] = []
-
-    def meet(self, name: str, kind: Kind) -> None:
-        """A member of that name is such; all have been met before the first is numbered."""
-        self._kinds.setdefault(name, []).append(kind)
-
-    def number(self, name: str, kind: Kind, base: str = "", names: int = 0, text: str = "") -> int:
-        """The field's number, from 1: a new one where the same name is shown in another way."""
-        key = (name, self._type(name, kind), base, names)
-        number = self._numbers.get(key)
-        if number is None:
-            number = self._numbers[key] = len(self._numbers) + 1
-            self._texts.append(text)
-        return number
-
-    def _type(self, name: str, kind: Kind) -> str:
-        kinds = self._kinds.get(name, [kind])
-        integers = [each for each in kinds if each.of in ("int", "uint", "bool")]
-        if kind not in integers or all(each.of == "bool" for each in integers):
-            return kind.of
-        size = max(each.size for each in integers)
-        signed = {each.of == "int" for each in integers if each.of != "bool"}
-        if len(signed) == 2:
-            # one type takes both, unless there are unsigned integers of its width
-            if all(each.of == "int" or each.size < 8 for each in integers):
-                return "int64"
-            return f"{kind.of if kind.of != 'bool' else 'uint'}64"
-        width = {1: 8, 2: 16, 4: 32, 8: 64}[size]
-        if True in signed:
-            width = max(width, 32)
-        return f"{'int' if True in signed else 'uint'}{width}"
-
-    def table(self) -> list[Sequence[object]]:
-        return [
-            (name, type_, base, names, text)
-            for (name, type_, base, names), text in zip(self._numbers, self._texts, strict=True)
-        ]
-
-
-def bit_name(name: str) -> str:
-    """What a bit's or value's name is in a field's name."""
-    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Layouts
-
-
 class _Generator:
     """The tables of one protocol."""
 
     def __init__(self, protocol: Rows) -> None:
         self._protocol = protocol
-        self._fields = _Fields()
+        self._fields = Fields()
         self._layouts: dict[int, int] = {}
         self._layout_tables: list[Mapping[str, object]] = []
         self._names: dict[int, int] = {}
@@ -479,7 +338,7 @@ class _Generator:
             number = self._names[id(names)] = len(self._names_tables) + 1
             self._names_tables.append({
                 "bits": names.kind == "bits" or None,
-                "names": {value: text for value, text in names.names.items() if abs(value) < _EXACT},
+                "names": {value: text for value, text in names.names.items() if abs(value) < EXACT},
             })  # fmt: skip
         return number
 

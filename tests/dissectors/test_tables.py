@@ -25,6 +25,7 @@ from vhostspy.dissectors import (
     virtio,
 )
 from vhostspy.dissectors.explain import Book, every, render
+from vhostspy.dissectors.lua_fields import bit_name
 from vhostspy.dissectors.plan import plan
 from vhostspy.dissectors.rows import (
     ACK,
@@ -139,7 +140,7 @@ def in_lua(protocol: Protocol, channel: Channel, row: Message) -> None:
             for one in named:
                 names: Names | None = getattr(one, "names", None)
                 if names is not None and names.kind == "bits":
-                    assert {f"{one.name}.{lua.bit_name(name)}" for name in names.names.values()} <= fields
+                    assert {f"{one.name}.{bit_name(name)}" for name in names.names.values()} <= fields
 
 
 def in_explain(protocol: Protocol, channel: Channel, row: Message) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from vhostspy.capture.reader import Reader
 from vhostspy.dissectors import codec, registry
-from vhostspy.dissectors.lua import bit_name
+from vhostspy.dissectors.lua_fields import bit_name
 from vhostspy.dissectors.rows import Field
 from vhostspy.message import Message
 from vhostspy.pipeline import Pipeline
