@@ -82,7 +82,7 @@ def _padding(member: Padding) -> Item:
 def _word(word: Word) -> Item:
     masks = [(part.name, part.low, (1 << part.width) - 1, part.flag) for part in word.parts]
     unexplained = ~sum(mask << low for _, low, mask, _ in masks)
-    width = 8 * Struct("<" + CODES[word.type]).size
+    width = 8 * WIDTHS[word.type]
 
     def collect(fields: Mapping[str, object]) -> object:
         value = _natural(fields.get("reserved", 0), "reserved")

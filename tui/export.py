@@ -8,6 +8,7 @@ from shutil import which
 from subprocess import DEVNULL, Popen
 from typing import Literal
 
+from vhostspy.capture.pcapng import BEGINS, MOST_BLOCK, PACKET
 from vhostspy.errors import WrongUse
 from vhostspy.message import Event, Message, end_name
 from vhostspy.output.json import Json
@@ -15,8 +16,6 @@ from vhostspy.output.text import Look, Text, descriptor, title
 from vhostspy.output.units import escape
 
 FORMS = ("text", "json", "scapy", "c")
-_MOST_BLOCK = 1 << 28
-_PACKET = 6
 
 
 def as_text(item: Message | Event) -> str:
@@ -93,9 +92,9 @@ def write_capture(source: str | int, target: str, wanted: Iterable[int]) -> int:
             raise WrongUse(f"{target} is there already; choose another name") from None
         with os.fdopen(out, "wb") as file:
             for offset, kind, total in blocks(fd):
-                if kind == _PACKET and offset not in offsets:
+                if kind == PACKET and offset not in offsets:
                     continue
-                count += kind == _PACKET
+                count += kind == PACKET
                 file.write(os.pread(fd, total, offset))
     finally:
         if not isinstance(source, int):
@@ -113,11 +112,11 @@ def blocks(fd: int) -> Iterator[tuple[int, int, int]]:
             start, window, place = at, os.pread(fd, 1 << 20, at), 0
             if len(window) < 12:
                 return
-        if window[place : place + 4] == b"\n\r\r\n":
+        if window[place : place + 4] == BEGINS:
             order = "little" if window[place + 8] == 0x4D else "big"
         kind = int.from_bytes(window[place : place + 4], order)
         total = int.from_bytes(window[place + 4 : place + 8], order)
-        if total < 12 or total & 3 or total > _MOST_BLOCK:
+        if total < 12 or total & 3 or total > MOST_BLOCK:
             return
         yield at, kind, total
         at += total
@@ -127,7 +126,7 @@ def frame_number(fd: int, offset: int) -> int:
     """The number that Wireshark gives the packet at that offset."""
     number = 0
     for at, kind, _ in blocks(fd):
-        number += kind == _PACKET
+        number += kind == PACKET
         if at >= offset:
             break
     return number

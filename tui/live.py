@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from vhostspy.capture.pcapng import BEGINS
 from vhostspy.errors import Failure, WrongUse
 from vhostspy.inspection import Asked, NoRelay
 from vhostspy.processes import command_line, unnamed_file
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 START_S, END_S = 30.0, 10.0
 _MOST_WORDS = 200
 _LONGEST = 1 << 16
-#: what a capture begins with; a relay that keeps none has given this part of its file back
-_BEGINS = b"\n\r\r\n"
 #: a file without a name that a relay has inherited
 _OWN = "/proc/self/fd/"
 
@@ -195,7 +194,7 @@ def watched(asked: Asked) -> Relay:
         relay = Relay(asked)
     except NoRelay as refusal:
         raise Failure(str(refusal)) from None
-    if os.pread(relay.fd, 4, 0) != _BEGINS:
+    if os.pread(relay.fd, 4, 0) != BEGINS:  # one that keeps nothing has given this part of its file back
         relay.close()
         raise Failure(
             "that relay keeps nothing of what has passed; one started with -w FILE, or with --tui, can be watched"

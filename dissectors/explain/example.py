@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from struct import Struct
 from typing import NamedTuple
 
-from ..items import CODES, item
+from ..items import WIDTHS, item
 from ..plan import plan
 from ..rows import Array, Bytes, Chain, Channel, Field, Layout, Member, Message, Padding, Word
 from ..show import plain
@@ -124,7 +124,7 @@ def pieces(layout: Layout, octets: bytes, most: int = 24) -> Iterator[Piece]:
 
 def _size(member: Member, read: Mapping[str, object]) -> int:
     if isinstance(member, Array):
-        each = plan(member.of, "<").least if isinstance(member.of, Layout) else Struct(CODES[member.of]).size
+        each = plan(member.of, "<").least if isinstance(member.of, Layout) else WIDTHS[member.of]
         value = read.get(member.name)
         return each * len(value) if isinstance(value, list) else 0
     if isinstance(member, Chain):

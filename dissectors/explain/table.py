@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from struct import Struct
 
 from ..context import rarity
-from ..items import CODES, item
+from ..items import WIDTHS, item
 from ..plan import plan
 from ..rows import (
     Array,
@@ -127,7 +127,7 @@ def placed(one: Layout) -> Iterator[tuple[Member, int | None, int | None]]:
 
 def _size(member: Member) -> int | None:
     if isinstance(member, Array):
-        each = plan(member.of, "<").size if isinstance(member.of, Layout) else Struct(CODES[member.of]).size
+        each = plan(member.of, "<").size if isinstance(member.of, Layout) else WIDTHS[member.of]
         return each * member.times if isinstance(member.times, int) and each is not None else None
     fixed = None if isinstance(member, Chain) else item(member)
     return Struct("<" + fixed.code).size if fixed is not None else None

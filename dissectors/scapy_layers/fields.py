@@ -15,7 +15,7 @@ from scapy.packet import Packet
 from scapy.volatile import RandBin, RandNum, VolatileValue
 
 from .. import virtio
-from ..items import CODES, ByteOrder
+from ..items import CODES, WIDTHS, ByteOrder
 from ..plan import plan
 from ..rows import IntType, Layout, Names
 from ..show import plain
@@ -107,7 +107,7 @@ class Flags(Integer):
     def __init__(
         self, name: str, type: IntType, names: Names, default: int | None = 0, order: ByteOrder | None = None
     ) -> None:
-        self.bit_names = flag_names(names.names, 8 * Struct("=" + CODES[type]).size)
+        self.bit_names = flag_names(names.names, 8 * WIDTHS[type])
         super().__init__(name, type, default, names, "names", order)
 
     def any2i(self, pkt: Packet | None, x: Any) -> Any:

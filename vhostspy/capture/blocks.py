@@ -13,13 +13,9 @@ from . import pcapng
 from .record import MAX_PACKET
 from .window import CaptureError, Window
 
-#: the longest block that can be one: more is damage
-_MOST_BLOCK: Final = 1 << 28
 #: room for options behind a packet
 _MOST_OPTIONS: Final = 1 << 17
 _PACKET: Final = pcapng.PACKET
-#: what every section begins with, in either byte order
-SECTION: Final = b"\n\r\r\n"
 
 _OTHER_FILES: Final = (
     (b"\xd4\xc3\xb2\xa1", "a classic pcap file; editcap -F pcapng makes a capture of it"),
@@ -50,7 +46,7 @@ class Blocks(Window):
             if not self._window[self._at :]:
                 raise CaptureError(0, "an empty file, not a capture")
         start = self._window[self._at : self._at + 12]
-        if start[:4] != SECTION:
+        if start[:4] != pcapng.BEGINS:
             for magic, what in _OTHER_FILES:
                 if start.startswith(magic):
                     raise CaptureError(0, what)
@@ -67,13 +63,13 @@ class Blocks(Window):
         """
         where = self.offset
         window, at = self._window, self._at
-        if window[at : at + 4] == SECTION:
+        if window[at : at + 4] == pcapng.BEGINS:
             self._begin_section(window[at + 8 : at + 12])
         kind, total = struct.unpack_from(self._order + "II", window, at)
         if kind == 0:
             self._short("in a record that was being written")
             return None
-        if total < 12 or total & 3 or total > _MOST_BLOCK:
+        if total < 12 or total & 3 or total > pcapng.MOST_BLOCK:
             raise CaptureError(where, f"a block of {total} octets", "a multiple of 4, 12 at least")
         if kind == _PACKET and self._have(28):
             captured = struct.unpack_from(self._order + "I", self._window, self._at + 20)[0]

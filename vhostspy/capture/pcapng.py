@@ -12,11 +12,15 @@ from typing import Final
 from .record import HEADER, MAX_PACKET
 
 SECTION: Final = 0x0A0D0D0A
+#: the same as octets, in either byte order: a file begins with it
+BEGINS: Final = b"\n\r\r\n"
 INTERFACE: Final = 1
 NAMES: Final = 4
 PACKET: Final = 6
 
 BYTE_ORDER_MAGIC: Final = 0x1A2B3C4D
+#: the longest block that can be one: more is damage
+MOST_BLOCK: Final = 1 << 28
 #: Exported PDU: tags that name a dissector, then the data
 LINK_TYPE: Final = 252
 

@@ -10,7 +10,6 @@ from struct import Struct
 from typing import Final, NamedTuple
 
 from vhostspy.capture import familiar, packet, pcapng
-from vhostspy.capture.blocks import SECTION
 from vhostspy.capture.reader import CaptureError, Reader
 from vhostspy.capture.record import DESCRIPTOR, HEADER, INCOMPLETE, MESSAGE, ORIGINAL, Record
 from vhostspy.dissectors import registry
@@ -80,7 +79,7 @@ class Scanner(Reader):
             if not self._have(12):
                 continue
             where = self.offset
-            section = self._window[self._at : self._at + 4] == SECTION
+            section = self._window[self._at : self._at + 4] == pcapng.BEGINS
             block = self._block()
             if block is None:
                 self._over = not self.follow
