@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.relay.harness import Relayed, open_to_viewers
+from vhostspy.errors import WrongUse
 from vhostspy.inspection import NoRelay, find
 from vhostspy.relay.control import Control
 from vhostspy.relay.control import folder as control_folder
@@ -36,7 +37,7 @@ def test_by_either_name_or_none(running: Relayed, monkeypatch: pytest.MonkeyPatc
 
 
 def test_none_of_that_name(running: Relayed) -> None:
-    with pytest.raises(NoRelay, match="no relay of this user runs on /nowhere"):
+    with pytest.raises(NoRelay, match="there is no /nowhere, and no relay of this user runs on it "):
         find("/nowhere")
 
 
@@ -105,7 +106,7 @@ def test_two_that_listen_on_the_same_name(running: Relayed) -> None:
         f"2 relays run on {running.front_path}: {running.front_path} (process 1), "
         f"{running.front_path} (process {os.getpid()})"
     )
-    with answering("2.sock", same), pytest.raises(NoRelay, match="2 relays run; say which by the name of its socket"):
+    with answering("2.sock", same), pytest.raises(WrongUse, match="2 relays run; say which by the name of its socket"):
         find()
 
 
@@ -146,6 +147,23 @@ def test_where_else_there_are_some(running: Relayed, tmp_path: Path, monkeypatch
     monkeypatch.setattr("vhostspy.inspection.control._elsewhere", lambda: [other])
     with pytest.raises(NoRelay, match=f"there are some in {other}, for another XDG_RUNTIME_DIR or TMPDIR"):
         find()
+
+
+@pytest.mark.needs_root
+def test_root_is_told_whose_relays_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root may ask them, and does not go into others' folders by itself."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    runtime, temporary = tmp_path / "run/vhostspy", tmp_path / "vhostspy-65534"
+    for other in (runtime, temporary):
+        other.mkdir(parents=True)
+        (other / "1.sock").touch()
+        os.chown(other, 65534, 65534)
+    monkeypatch.setattr("vhostspy.inspection.control._elsewhere", lambda: [str(runtime), str(temporary)])
+    with pytest.raises(NoRelay) as told:
+        find()
+    user = "of user 65534: sudo -u '#65534'"
+    assert f"some in {runtime}, {user} XDG_RUNTIME_DIR={tmp_path}/run vhostspy …" in str(told.value)
+    assert f"some in {temporary}, {user} vhostspy …" in str(told.value)
 
 
 def test_a_folder_that_is_too_long_for_a_socket(

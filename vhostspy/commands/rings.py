@@ -243,7 +243,7 @@ def _recorded(options: Namespace) -> int:
     if note:
         sys.stderr.write(f"{options.what}: {note}\n")
     if not sessions:
-        raise Failure(f"{options.what}: no samples of rings in it; record with --sample-rings SECONDS")
+        raise WrongUse(f"{options.what}: no samples of rings in it; record with --sample-rings SECONDS")
     return 0
 
 

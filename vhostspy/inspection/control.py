@@ -11,9 +11,11 @@ import select
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
+from glob import glob
 from time import monotonic, sleep
 from typing import Any
 
+from vhostspy.errors import WrongUse
 from vhostspy.relay.control import folder
 from vhostspy.relay.descriptors import CONTROL_SIZE, CUT_SHORT, close_all, received
 
@@ -95,7 +97,7 @@ class Asked:
 def find(name: str | None = None) -> Asked:
     """The relay that listens on (or connects to) the socket ``name``; None: the only one that runs.
 
-    Raises NoRelay where there is none, or more than one.
+    Raises NoRelay where there is none, or more than one of that name; WrongUse where it must be said which.
     """
     found: list[tuple[Asked, dict[str, Any]]] = []
     #: those that may be what is looked for, and do not say
@@ -116,11 +118,14 @@ def find(name: str | None = None) -> Asked:
         where = f" on {name}" if name is not None else ""
         if not found:
             # most probably a capture was meant, or a relay of another folder
-            missing = f"there is no {name}, and " if name is not None and not _there(name) else ""
+            missing = ""
+            if name is not None and not _there(name):
+                missing, where = f"there is no {name}, and ", " on it"
             raise NoRelay(f"{missing}no relay of this user runs{where} ({'; '.join((*silent, _looked_for()))})")
         names = ", ".join(f"{_path(status, 'front_end')} (process {status.get('pid')})" for _, status in found)
-        how = "" if name is not None else "; say which by the name of its socket"
-        raise NoRelay(f"{len(found)} relays run{where}{how}: {names}")
+        if name is None:
+            raise WrongUse(f"{len(found)} relays run; say which by the name of its socket: {names}")
+        raise NoRelay(f"{len(found)} relays run{where}: {names}")
     finally:
         for asked, _ in found:
             asked.close()
@@ -163,17 +168,24 @@ def _forget(path: str) -> None:
 
 
 def _looked_for() -> str:
-    """Where they are looked for, and where there are some that another environment would look for."""
+    """Where they are looked for, and where there are some that this user, or another, would look for elsewhere."""
     text = f"control sockets are looked for in {folder()}"
     for other in _elsewhere():
-        if other != folder() and _sockets(other):
-            text += f"; there are some in {other}, for another XDG_RUNTIME_DIR or TMPDIR"
+        if other == folder() or not _sockets(other):
+            continue
+        owner = os.lstat(other).st_uid
+        whose = "for another XDG_RUNTIME_DIR or TMPDIR"
+        if owner != os.getuid():
+            runtime = f"XDG_RUNTIME_DIR={os.path.dirname(other)} " if other.endswith("/vhostspy") else ""
+            whose = f"of user {owner}: sudo -u '#{owner}' {runtime}vhostspy …"
+        text += f"; there are some in {other}, {whose}"
     return text
 
 
 def _elsewhere() -> list[str]:
-    number = os.getuid()
-    return [f"/run/user/{number}/vhostspy", f"/tmp/vhostspy-{number}"]
+    """Of root all users' folders: it is told of them, and goes nowhere where others may have put anything."""
+    number = "[0-9]*" if os.getuid() == 0 else str(os.getuid())
+    return sorted([*glob(f"/run/user/{number}/vhostspy"), *glob(f"/tmp/vhostspy-{number}")])
 
 
 def _path(status: dict[str, Any], end: str) -> str:
