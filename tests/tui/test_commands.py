@@ -289,7 +289,7 @@ def test_a_line_for_what_is_typed_has_its_history_to_itself() -> None:
 class Eager(Screen):
     """Somebody types before anything is drawn."""
 
-    CSS_PATH = str(ROOT / "tui" / Screen.CSS_PATH)
+    CSS_PATH = str(ROOT / "tui" / "screen.tcss")
 
     def on_mount(self) -> None:
         for character in ":theme nord":

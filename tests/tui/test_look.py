@@ -53,8 +53,7 @@ def test_a_ring_that_stands_still_is_told_once_below_the_rings(pair: Pair, monke
     looking = look.Looking(Asked(pair.control.path), Rules())
     try:
         before = looking.lines(session, 80)
-        for _ in range(4):
-            lines = looking.lines(session, 80)
+        *_, lines = (looking.lines(session, 80) for _ in range(4))
     finally:
         looking.close()
     assert not any("VU-MEMR-01" in one.subject for one in before)
