@@ -18,7 +18,7 @@ from vhostspy.commands.rings import MOST_FOUND, Live
 from vhostspy.inspection.sampling import put
 from vhostspy.rules.engine import Rules
 
-from .driver import GET_VRING_BASE, GUEST, SET_MEM_TABLE, SET_VRING_CALL, Pair
+from .driver import GET_VRING_BASE, GUEST, SET_MEM_TABLE, SET_VRING_CALL, USED, Pair
 
 
 @pytest.fixture
@@ -167,6 +167,21 @@ def test_who_watches_is_told_that_the_relay_has_ended(
     assert told.err == "the relay has ended\n"
 
 
+def test_what_was_found_is_said_below_every_look(pair: Pair, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where nothing is painted anew, as in a pipe: who begins to read after it must hear of it."""
+    pair.set_up()
+    attachment = pair.attach(Rules())
+    live = Live(Namespace(json=False, chains=False, requests=False, watch=1.0), attachment)
+    lines = []
+    for used in (1, 1, 1, 0):  # without having been available, then all is well again
+        pair.word(USED + 2, used)
+        live._show(attachment.look())
+        lines.append(capsys.readouterr().out.splitlines()[-2].strip())
+    assert "VU-MEMR-04" not in lines[0] and lines[1].startswith("error VU-MEMR-04 (back-end): ring 0: ")
+    assert lines[2] == lines[3]
+    assert lines[2].startswith("found before: ") and lines[2].endswith(lines[1])
+
+
 def test_the_screen_keeps_no_more_than_it_shows(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """Findings and paces of sessions that come and go, for days."""
     pair.set_up()
@@ -180,7 +195,7 @@ def test_the_screen_keeps_no_more_than_it_shows(pair: Pair, monkeypatch: pytest.
     pair.leave()
     pair.relayed.call(lambda: pair.relayed.relay.writer.flush())
     live._follow()
-    assert live.progress._last == {}
+    assert live.progress._last == {} and live.last == {}
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,8 @@ class Live:
         self.json = Json()
         #: what was found before, which a screen that is painted anew must still tell
         self.found: list[str] = []
+        #: session -> how much was found in it, and the last of it: who reads on from here must hear of it
+        self.last: dict[int, tuple[int, str]] = {}
         self.screen = bool(options.watch) and not options.json and sys.stdout.isatty()
 
     def run(self) -> int:
@@ -143,6 +145,7 @@ class Live:
         for seen in self.attachment.endings:
             self._show([seen if self.options.chains else seen._replace(chains={})], ended=True)
             self.progress.forget(seen.session.number)
+            self.last.pop(seen.session.number, None)
 
     def _with_what_was_asked(self, seen: Seen) -> Seen:
         seen = self.attachment.with_problems(seen)
@@ -172,6 +175,12 @@ class Live:
             at = time.strftime("%H:%M:%S", time.localtime(event.time_ns / 1e9))
             self.found += [f"{at} session {event.session} {finding_line(finding)}" for finding in event.findings]
             del self.found[:-MOST_FOUND]
+            count, last = self.last.get(event.session, (0, ""))
+            if event.findings:
+                last = f"{at} {finding_line(event.findings[-1])}"
+                self.last[event.session] = count + len(event.findings), last
+            elif count and not self.screen:
+                lines.append(f"  found before{f' {count} times, the last' if count > 1 else ''}: {last}")
             text.append("\n".join((*lines, "", "")))
         if not text and not self.options.json:
             text = ["no session now\n"]
