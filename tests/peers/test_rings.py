@@ -238,7 +238,7 @@ def busy_guest(bench: Bench, chardev: str = "", every_s: float = 0.2, options: s
     qemu = bench.linux("n=2000 t=blkloop", bench.blk(chardev=chardev))
     qemu.expect("LOOP 2", LINUX)
     watching = Watching(bench, every_s, options)
-    until(lambda: len(watching.samples()) > 2, 10, lambda: f"no samples: {watching.program}")
+    until(lambda: len(watching.samples()) > 2, PATIENCE_S, lambda: f"no samples: {watching.program}")
     assert not watching.findings()
     return qemu, watching
 
@@ -339,7 +339,10 @@ def test_ji_what_was_in_flight_when_the_back_end_was_killed(bench: Bench) -> Non
     requests = last["requests"]["0"]
     assert len(requests) == ring["in_flight"]
     assert all(text.split()[0] in ("read", "write", "flush") for text in requests), requests
-    until(lambda: second()[-1]["rings"][0]["used"] > ring["used"], 10, lambda: f"it does not go on: {second()[-1]}")
+    until(
+        lambda: second()[-1]["rings"][0]["used"] > ring["used"], PATIENCE_S,
+        lambda: f"it does not go on: {second()[-1]}",
+    )  # fmt: skip
     assert not [one for one in watching.findings() if one["rule"].startswith("VU-MEMR")]
 
 
@@ -359,7 +362,7 @@ def test_ji_what_the_back_end_had_taken_when_it_was_killed(bench: Bench) -> None
     def in_flight() -> int:
         return int(latest()["rings"][0]["in_flight"]) if watching.samples() else 0
 
-    until(lambda: in_flight() > 3, 10, lambda: f"few are in flight: {watching.program}")
+    until(lambda: in_flight() > 3, PATIENCE_S, lambda: f"few are in flight: {watching.program}")
     storage.stop(signal.SIGKILL)
     bench.storage_daemon(disk, locking="off", name="storage-2")
     until(lambda: bool(latest()["session"] == 2), PATIENCE_S, lambda: f"no second session: {watching.program}")
