@@ -47,6 +47,15 @@ def nobody_can_open(path: Path) -> Iterator[None]:
         signal.signal(signal.SIGIO, before)
 
 
+def watching_rings(bench: Bench, every_s: float) -> Watching:
+    """Since the guest's driver has set its rings up."""
+    watching = Watching(bench, every_s)
+    until(
+        lambda: any(sample["rings"] for sample in watching.samples()), LINUX, lambda: f"no samples: {watching.program}"
+    )
+    return watching
+
+
 def test_dr_the_share(bench: Bench) -> None:
     bench.needs_relay("it is the relay that keeps the memory")
     virtiofsd_in_rust(bench)
@@ -66,16 +75,13 @@ def test_dr_is_slow_for_a_moment_again_and_again(bench: Bench) -> None:
     virtiofsd = virtiofsd_in_rust(bench)
     needed(bench.relay(once=False))
     qemu = guest_with_share(bench)
-    watching = Watching(bench, 0.1)
-    until(
-        lambda: any(sample["rings"] for sample in watching.samples()), LINUX, lambda: f"no samples: {watching.program}"
-    )
+    watching = watching_rings(bench, 0.1)
     stops = 0
     while "MARK-OK fs" not in qemu.output and stops < 100:
         virtiofsd.process.send_signal(signal.SIGSTOP)
-        time.sleep(0.3)
+        time.sleep(0.3)  # nothing is waited for: this is how it is slow
         virtiofsd.process.send_signal(signal.SIGCONT)
-        time.sleep(0.2)
+        time.sleep(0.2)  # and how it goes on
         stops += 1
     qemu.expect("MARK-OK fs", LINUX)
     assert stops > 3
@@ -88,10 +94,7 @@ def test_dr_that_is_stopped_is_named(bench: Bench) -> None:
     virtiofsd = virtiofsd_in_rust(bench)
     needed(bench.relay(once=False))
     qemu = guest_with_share(bench)
-    watching = Watching(bench, 0.2)
-    until(
-        lambda: any(sample["rings"] for sample in watching.samples()), LINUX, lambda: f"no samples: {watching.program}"
-    )
+    watching = watching_rings(bench, 0.2)
     virtiofsd.process.send_signal(signal.SIGSTOP)
     try:
         until(lambda: bool(watching.findings()), PATIENCE_S, lambda: f"nothing found: {watching.samples()[-1]}")
