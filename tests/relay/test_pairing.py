@@ -47,8 +47,9 @@ def both_ends(folder: Path, roles: str) -> Iterator[tuple[socket.socket, socket.
         ends = [stack.enter_context(connected(paths[at])) if theirs[at] is None else None for at in (0, 1)]
         for at, listener in enumerate(theirs):
             if listener is not None:
-                ends[at] = stack.enter_context(listener.accept()[0])
-                ends[at].settimeout(10)  # type: ignore[union-attr]
+                accepted = stack.enter_context(listener.accept()[0])
+                accepted.settimeout(10)
+                ends[at] = accepted
         front, back = ends
         assert front is not None
         assert back is not None
